@@ -1,0 +1,1 @@
+"""The archive on disk: exact run text, trace files, manifests and zips."""

@@ -1,0 +1,105 @@
+"""Configuration: flags, then environment, then `.env`, then defaults.
+
+`LSE_*` variables are ours; LangSmith's own three keep their names. Secrets are `SecretStr`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lse.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Every setting of `lse`; the descriptions below are the documentation of each variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LSE_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        frozen=True,
+    )
+
+    langsmith_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"),
+        description="The key that reads your LangSmith workspace.",
+    )
+    langsmith_endpoint: str = Field(
+        "https://api.smith.langchain.com",
+        validation_alias=AliasChoices("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT"),
+        description="The LangSmith server: the default, another region, or a self-hosted one.",
+    )
+    langsmith_workspace_id: str | None = Field(
+        None,
+        validation_alias="LANGSMITH_WORKSPACE_ID",
+        description="The workspace, for keys that belong to an organisation.",
+    )
+    langsmith_api: Literal["auto", "v1", "v2"] = Field(
+        "auto",
+        description="The read API: `v1` (`/runs/query`), `v2` (`/api/v2/runs/query`), or what the server says.",
+    )
+    langsmith_rate_limit: bool = Field(
+        True,
+        description="Keep to LangSmith's published request rates. Turn off only for a server without limits.",
+    )
+    data_dir: Path = Field(Path("data"), description="Where trace files are kept.")
+    archive_dir: Path = Field(Path("archives"), description="Where the zip of each project day is kept.")
+    state_dir: Path = Field(
+        Path(".lse"), description="Where the embedded database, unfinished fetches and uploads are kept."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="The runs store, `postgresql://user:password@host/name`. Unset: an embedded Postgres."
+    )
+    pg_bin: Path | None = Field(
+        None, description="A folder with the programs of a Postgres 15 or newer, for the embedded database."
+    )
+    target: str | None = Field(
+        None, description="Where zips are uploaded: `drive` or `directory:/path`. Unset: uploads are refused."
+    )
+    drive_folder: str = Field(
+        "lse", description="The Drive folder for archives: a name under My Drive, or `id:<folder id>`."
+    )
+    drive_credentials: Path | None = Field(
+        None, description="A service-account key or saved OAuth credentials, a JSON file with mode 0600."
+    )
+    drive_user: str | None = Field(
+        None, description="The user a service account acts for (domain-wide delegation)."
+    )
+    drive_scope: str = Field(
+        "https://www.googleapis.com/auth/drive.file", description="The Drive permission to ask for."
+    )
+    drive_api_root: str = Field(
+        "https://www.googleapis.com",
+        description="The Drive server. Only a loopback address may stand in for Google's.",
+    )
+    settle_hours: Annotated[int, Field(ge=0)] = Field(
+        72, description="How many hours after its end a day may still change and is swept again."
+    )
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings in force; `flags` that are not None win over everything else.
+
+    Raises `ConfigurationError` naming each variable that does not fit, never its value.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(f"{variable_name(str(e['loc'][0]))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"The configuration does not fit: {problems}.", hint="See `lse config`.") from None
+
+
+def variable_name(field: str) -> str:
+    """The environment variable that sets `field`."""
+    if field not in Settings.model_fields:
+        return field
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return str(alias) if alias else f"LSE_{field.upper()}"
