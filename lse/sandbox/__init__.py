@@ -1,0 +1,1 @@
+"""A local LangSmith and a local Google Drive, for the demo, tests and benchmarks."""
