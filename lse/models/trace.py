@@ -25,6 +25,8 @@ class RawRun:
     ended: bool
     """Whether the run has an end time or an error, that is, will not change by itself any more."""
     text: bytes
+    started: datetime | None = None
+    """Start of the run, UTC; None when the text holds none that can be read."""
 
     @property
     def order(self) -> tuple[str, str]:

@@ -1,0 +1,91 @@
+"""Read from a run's exact text what places it: ids, order, times. Nothing else is interpreted."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from lse.archive.jsontext import MalformedJson, members
+from lse.models import RawFeedback, RawRun
+
+
+class Unplaced(ValueError):  # noqa: N818 - reads as what it is
+    """The text names no run or no trace. The message quotes no content."""
+
+
+class _Fields(msgspec.Struct):
+    id: Any = None
+    trace_id: Any = None
+    parent_run_id: Any = None
+    parent_run_ids: Any = None
+    dotted_order: Any = None
+    start_time: Any = None
+    end_time: Any = None
+    status: Any = None
+
+
+class _FeedbackFields(msgspec.Struct):
+    id: Any = None
+    run_id: Any = None
+
+
+_decode_run = msgspec.json.Decoder(_Fields).decode
+_decode_feedback = msgspec.json.Decoder(_FeedbackFields).decode
+
+
+def identify_run(text: bytes) -> RawRun:
+    """The run that `text` holds, in either of LangSmith's shapes. Raises `Unplaced`."""
+    fields = _read(text, _Fields, _decode_run)
+    order = fields.dotted_order if isinstance(fields.dotted_order, str) else ""
+    return RawRun(
+        id=_uuid(fields.id, "id"),
+        trace_id=_uuid(fields.trace_id or order.partition(".")[0][-36:], "trace_id"),
+        parent_id=_parent(fields),
+        dotted_order=order,
+        ended=fields.end_time is not None or str(fields.status).lower() in ("success", "error"),
+        text=text,
+        started=_time(fields.start_time),
+    )
+
+
+def identify_feedback(text: bytes) -> RawFeedback:
+    """The feedback record that `text` holds. Raises `Unplaced`."""
+    fields = _read(text, _FeedbackFields, _decode_feedback)
+    return RawFeedback(_uuid(fields.id, "id"), _uuid(fields.run_id, "run_id"), text)
+
+
+def _read(text: bytes, kind: type[Any], decode: Any) -> Any:
+    """The fields of `kind` in `text`: by msgspec, or member by member where msgspec refuses the rest of the run."""
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        try:
+            named = {key: value for key, value in members(text) if key in kind.__struct_fields__}
+            return kind(**{key: json.loads(value) for key, value in named.items()})
+        except (MalformedJson, ValueError, RecursionError) as error:
+            raise Unplaced("not a readable JSON object") from error
+
+
+def _parent(fields: _Fields) -> UUID | None:
+    """v1 names the parent, v2 lists the ancestors, root first."""
+    ancestors = fields.parent_run_ids if isinstance(fields.parent_run_ids, list) else []
+    parent = fields.parent_run_id or (ancestors[-1] if ancestors else None)
+    return _uuid(parent, "parent_run_id") if parent else None
+
+
+def _uuid(value: Any, name: str) -> UUID:
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise Unplaced(f"{name} is no UUID") from None
+
+
+def _time(value: Any) -> datetime | None:
+    """An ISO time as aware UTC; LangSmith's v1 leaves the zone out and means UTC."""
+    try:
+        time = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,0 +1,76 @@
+"""Where things lie: `data/<project>/<YYYY-MM-DD>/<HHMMSS>_<trace_id>.json` and `archives/<project>/<date>.zip`.
+
+Project names come from strangers. The folder name is a readable slug that is the same on every file
+system; whenever the slug does not give back the name, a short hash keeps two projects apart.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import UUID
+
+from lse.models import ProjectDay
+
+UNPLACED = "unplaced.jsonl"
+"""Runs of the day that name no trace: one exact text per line, in the order they came."""
+
+FETCH_RECORD = "_fetch.json"
+"""What the last fetch of the day counted. Names with a leading underscore are never packed."""
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?")
+_OTHER = re.compile(r"[^a-z0-9._-]+")
+_HASHED = re.compile(r".*-[0-9a-f]{8}")
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
+)  # reserved by Windows, with any extension
+_TRACE_FILE = re.compile(r"([0-9]{6})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json")
+
+
+def project_slug(project: str) -> str:
+    """The folder name of `project`: the name itself when it is plain, else a slug and 8 hex of its SHA-256."""
+    if _SLUG.fullmatch(project) and not _DEVICES.fullmatch(project) and not _HASHED.fullmatch(project):
+        return project
+    readable = _OTHER.sub("-", project.lower()).strip("-._")[:60].rstrip("-._") or "project"
+    return f"{readable}-{hashlib.sha256(project.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def day_folder(data_dir: Path, day: ProjectDay) -> Path:
+    """The folder with the trace files of a project day."""
+    return data_dir / project_slug(day.project) / day.day.isoformat()
+
+
+def archive_name(day: ProjectDay) -> str:
+    """The path of a project day's zip below the archive folder and in every target."""
+    return f"{project_slug(day.project)}/{day.day.isoformat()}.zip"
+
+
+def trace_file_name(trace_id: UUID, started: datetime) -> str:
+    """`<HHMMSS>_<trace_id>.json`, with the UTC time of day at which the root run started."""
+    return f"{started.astimezone(UTC):%H%M%S}_{trace_id}.json"
+
+
+def trace_of_file(name: str) -> UUID | None:
+    """The trace id in a trace file's name; None for any other name."""
+    match = _TRACE_FILE.fullmatch(name)
+    return UUID(match[2]) if match else None
+
+
+def archived_files(folder: Path) -> list[Path]:
+    """The files of a day that belong to its archive, sorted by name; empty when there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _is_archived(path.name) and path.is_file())
+
+
+def archived_days(data_dir: Path, project: str) -> Iterator[date]:
+    """The days for which `project` has a folder with trace files, ascending."""
+    root = data_dir / project_slug(project)
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", folder.name) and archived_files(folder):
+            yield date.fromisoformat(folder.name)
+
+
+def _is_archived(name: str) -> bool:
+    return name == UNPLACED or trace_of_file(name) is not None

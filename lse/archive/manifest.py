@@ -1,0 +1,105 @@
+"""The manifest of a project day: what its archive holds, and one hash over all of it.
+
+It holds no creation time, host or codec, so equal content gives equal bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from lse.archive.layout import UNPLACED, archived_files
+from lse.archive.trace_file import DamagedArchive, read_trace
+from lse.models import ProjectDay
+
+NAME = "manifest.json"
+_FORMAT = "lse-archive/1"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of the archive."""
+
+    path: str
+    size: int
+    sha256: str
+    runs: int
+    feedback: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of one project day, sorted by path."""
+
+    day: ProjectDay
+    files: tuple[FileEntry, ...]
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 over the lines `<path> NUL <sha256> LF`, sorted by path: equal exactly for equal content."""
+        lines = (f"{entry.path}\0{entry.sha256}\n".encode() for entry in self.files)
+        return hashlib.sha256(b"".join(lines)).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Totals: traces, runs, feedback, unplaced runs, and bytes before compression."""
+        placed = [entry for entry in self.files if entry.path != UNPLACED]
+        return {
+            "traces": len(placed),
+            "runs": sum(entry.runs for entry in placed),
+            "feedback": sum(entry.feedback for entry in placed),
+            "unplaced": sum(entry.runs for entry in self.files if entry.path == UNPLACED),
+            "bytes": sum(entry.size for entry in self.files),
+        }
+
+
+def describe_folder(folder: Path, day: ProjectDay) -> Manifest:
+    """The manifest of the files in `folder`. Raises `DamagedArchive` for a file that is not as written."""
+    return Manifest(
+        day, tuple(describe_file(path.name, path.read_bytes()) for path in archived_files(folder))
+    )
+
+
+def describe_file(name: str, content: bytes) -> FileEntry:
+    """The entry of one file, from its bytes."""
+    lines = content.splitlines(keepends=True)
+    if name == UNPLACED:
+        runs, feedback = len(lines), 0
+    else:
+        trace = read_trace(lines, name)
+        runs, feedback = len(trace.runs), len(trace.feedback)
+    return FileEntry(name, len(content), hashlib.sha256(content).hexdigest(), runs, feedback)
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """The manifest's bytes: JSON with two spaces of indentation and a final line break."""
+    document = {
+        "format": _FORMAT,
+        "project": manifest.day.project,
+        "date": manifest.day.day.isoformat(),
+        "content_sha256": manifest.content_sha256,
+        "counts": manifest.counts,
+        "files": [asdict(entry) for entry in manifest.files],
+    }
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def parse_manifest(content: bytes, name: str) -> Manifest:
+    """The manifest in `content`. Raises `DamagedArchive` naming the archive `name`."""
+    try:
+        document = json.loads(content)
+        day = ProjectDay(str(document["project"]), date.fromisoformat(document["date"]))
+        manifest = Manifest(day, _entries(document["files"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedArchive(f"The manifest of {name} cannot be read.") from error
+    if document["format"] != _FORMAT:
+        raise DamagedArchive(f"{name} has a format that this version of lse does not know.")
+    if document["content_sha256"] != manifest.content_sha256:
+        raise DamagedArchive(f"The manifest of {name} does not match its own content hash.")
+    return manifest
+
+
+def _entries(items: Iterable[dict[str, object]]) -> tuple[FileEntry, ...]:
+    return tuple(sorted((FileEntry(**item) for item in items), key=lambda entry: entry.path))  # type: ignore[arg-type]

@@ -1,0 +1,33 @@
+"""Bring a trace up to date: nothing shrinks, nothing finished becomes unfinished."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from lse.archive.trace_file import make_trace
+from lse.models import RawFeedback, RawRun, Trace
+
+
+def merge_trace(earlier: Trace | None, later: Trace) -> Trace:
+    """`later` over `earlier`: changed runs and feedback replace, what vanished at the source stays."""
+    if earlier is None:
+        return later
+    runs = latest_runs([*earlier.runs, *later.runs])
+    feedback = {item.id: item for item in [*earlier.feedback, *later.feedback]}
+    return make_trace(later.id, runs, feedback.values())
+
+
+def latest_runs(runs: Iterable[RawRun]) -> list[RawRun]:
+    """One version per run id: the last one given, except that an unfinished one never replaces a finished one."""
+    kept: dict[UUID, RawRun] = {}
+    for run in runs:
+        before = kept.get(run.id)
+        if before is None or run.ended or not before.ended:
+            kept[run.id] = run
+    return list(kept.values())
+
+
+def missing_parents(trace: Trace) -> list[UUID]:
+    """The ids of runs whose parent, or whose root, is not in the trace."""
+    present = {run.id for run in trace.runs}
+    orphans = [run.id for run in trace.runs if run.parent_id is not None and run.parent_id not in present]
+    return orphans if trace.id in present else [trace.id, *orphans]

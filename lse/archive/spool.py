@@ -1,0 +1,92 @@
+"""An unfinished fetch on disk: every page is durable before the next one is asked for.
+
+A spool is a folder with `runs.jsonl`, one exact run text per line, and `position.json`, which says how
+many bytes of it count and which cursor comes next. After a crash, bytes past the position are cut off.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lse.archive.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a walk has come."""
+
+    walk: str
+    """What is walked: API, project and window. Another walk starts over."""
+    cursor: str | None = None
+    size: int = 0
+    """Bytes of `runs.jsonl` that count."""
+    pages: int = 0
+    runs: int = 0
+    walks: int = 0
+    """Walks that reached the end."""
+
+
+class Spool:
+    """The runs fetched so far for one project day."""
+
+    def __init__(self, folder: Path, walk: str) -> None:
+        """Open the spool in `folder`, or begin one; a spool of another walk is discarded."""
+        self._folder = folder
+        self._texts = folder / "runs.jsonl"
+        self._saved = folder / "position.json"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.position = self._read_position(walk)
+        self._texts.touch(mode=0o600)
+        os.truncate(self._texts, self.position.size)
+
+    def add_page(self, texts: Iterable[bytes], cursor: str | None) -> None:
+        """Append one page; without a cursor the walk has reached its end."""
+        before = self.position
+        lines = [text + b"\n" for text in texts]
+        with self._texts.open("ab") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        self._move(
+            Position(
+                walk=before.walk,
+                cursor=cursor,
+                size=before.size + sum(map(len, lines)),
+                pages=before.pages + 1,
+                runs=before.runs + len(lines),
+                walks=before.walks + (cursor is None),
+            )
+        )
+
+    def texts(self) -> Iterator[tuple[int, bytes]]:
+        """Every text with its offset, in the order fetched."""
+        offset = 0
+        with self._texts.open("rb") as file:
+            for line in file:
+                yield offset, line[:-1]
+                offset += len(line)
+
+    def read(self, offsets: Iterable[int]) -> Iterator[bytes]:
+        """The texts at `offsets`."""
+        with self._texts.open("rb") as file:
+            for offset in offsets:
+                file.seek(offset)
+                yield file.readline()[:-1]
+
+    def discard(self) -> None:
+        """Remove the spool: its runs are in trace files now."""
+        shutil.rmtree(self._folder)
+
+    def _read_position(self, walk: str) -> Position:
+        if self._saved.exists() and self._texts.exists():
+            position = Position(**json.loads(self._saved.read_bytes()))
+            if position.walk == walk and self._texts.stat().st_size >= position.size:
+                return position
+        return Position(walk)
+
+    def _move(self, position: Position) -> None:
+        write_atomically(self._saved, json.dumps(asdict(position)).encode())
+        self.position = position

@@ -1,0 +1,128 @@
+"""Trace files: one JSON document per trace, one run per line, exactly as served (`docs/archive-format.md`)."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from uuid import UUID
+
+from lse.archive.files import atomic_file
+from lse.archive.identity import Unplaced, identify_feedback, identify_run
+from lse.archive.jsontext import one_line
+from lse.archive.layout import trace_file_name
+from lse.errors import LseError
+from lse.models import RawFeedback, RawRun, Trace
+
+_HEAD = re.compile(rb'\{"format":"lse-trace/1","trace_id":"([0-9a-f-]{36})","runs":\[\n')
+_MIDDLE = b'],"feedback":[\n'
+_TAIL = b"]}\n"
+
+
+class DamagedArchive(LseError):  # noqa: N818 - a finding about a file
+    """An archived file does not have the form it was written in."""
+
+
+def trace_lines(trace: Trace) -> Iterator[bytes]:
+    """The lines of the trace's file, each with its line break."""
+    yield b'{"format":"lse-trace/1","trace_id":"%s","runs":[\n' % str(trace.id).encode()
+    yield from _array_lines(run.text for run in trace.runs)
+    yield _MIDDLE
+    yield from _array_lines(feedback.text for feedback in trace.feedback)
+    yield _TAIL
+
+
+def write_trace(folder: Path, trace: Trace) -> Path:
+    """Write the trace's file into `folder`, whole or not at all; returns its path."""
+    path = folder / trace_file_name(trace.id, trace.started)
+    with atomic_file(path) as file:
+        file.writelines(trace_lines(trace))
+    return path
+
+
+def read_trace(lines: Iterable[bytes], name: str) -> Trace:
+    """The trace in a trace file's lines. Raises `DamagedArchive` naming the file when the form is not kept."""
+    remaining = iter(lines)
+    head = _HEAD.fullmatch(next(remaining, b""))
+    if head is None:
+        raise _damaged(name, "it does not begin as a trace file")
+    try:
+        runs = [identify_run(text) for text in _array_texts(remaining, _MIDDLE, name)]
+        feedback = [identify_feedback(text) for text in _array_texts(remaining, _TAIL, name)]
+    except Unplaced as error:
+        raise _damaged(name, str(error)) from error
+    if next(remaining, None) is not None:
+        raise _damaged(name, "text follows its end")
+    return make_trace(UUID(head[1].decode()), runs, feedback)
+
+
+def read_trace_file(path: Path) -> Trace:
+    """The trace in the file at `path`; see `read_trace`."""
+    with path.open("rb") as file:
+        return read_trace(file, path.name)
+
+
+def make_trace(trace_id: UUID, runs: Iterable[RawRun], feedback: Iterable[RawFeedback]) -> Trace:
+    """A trace with its runs in file order, (dotted_order, id), and its feedback by (run, id)."""
+    in_order = tuple(sorted(runs, key=lambda run: run.order))
+    by_run = tuple(sorted(feedback, key=lambda item: (str(item.run_id), str(item.id))))
+    return Trace(trace_id, _start(trace_id, in_order), in_order, by_run)
+
+
+def single_line(text: bytes) -> bytes:
+    """A run's text as it is archived: without line breaks between tokens."""
+    return one_line(text.strip())
+
+
+def _array_lines(texts: Iterable[bytes]) -> Iterator[bytes]:
+    previous = None
+    for text in texts:
+        if previous is not None:
+            yield previous + b",\n"
+        previous = text
+    if previous is not None:
+        yield previous + b"\n"
+
+
+def _array_texts(lines: Iterator[bytes], end: bytes, name: str) -> Iterator[bytes]:
+    """The texts of the lines before `end`: all but the last are followed by a comma."""
+    previous: bytes | None = None
+    for line in lines:
+        if line == end:
+            break
+        if previous is not None:
+            yield _without(previous, b",\n", name)
+        previous = line
+    else:
+        raise _damaged(name, "it ends too early")
+    if previous is not None:
+        yield _without(previous, b"\n", name)
+
+
+def _without(line: bytes, ending: bytes, name: str) -> bytes:
+    if not line.endswith(ending):
+        raise _damaged(name, "a line does not end as it should")
+    return line[: -len(ending)]
+
+
+def _damaged(name: str, reason: str) -> DamagedArchive:
+    return DamagedArchive(
+        f"{name} is damaged: {reason}.", hint="Compare the copies with `lse archive verify`."
+    )
+
+
+def _start(trace_id: UUID, runs: tuple[RawRun, ...]) -> datetime:
+    """The root's start; without a readable one, the first stamp of a dotted order, then any start."""
+    root = (run.started for run in runs if run.id == trace_id)
+    stamps = (_stamp(run.dotted_order) for run in runs)
+    others = (run.started for run in runs)
+    known = (time for time in chain(root, stamps, others) if time is not None)
+    return next(known, datetime.fromtimestamp(0, UTC))
+
+
+def _stamp(dotted_order: str) -> datetime | None:
+    """The time in `YYYYMMDDTHHMMSSffffffZ<uuid>`."""
+    try:
+        return datetime.strptime(dotted_order[:22], "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,77 @@
+"""Where runs come from. One file of this folder is one source."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from lse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project at the source."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The traces of one project whose root run started in `[start, end)`, UTC."""
+
+    project: Project
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a walk: exact run texts, and the cursor of the next page or None at the end."""
+
+    texts: tuple[bytes, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The source's own figures for a window."""
+
+    runs: int
+    traces: int
+
+
+class Source(Protocol):
+    """What a fetch needs of a source. Every call has a deadline and retries by itself."""
+
+    @property
+    def walk_name(self) -> str:
+        """Names what pages and cursors mean; a spool written under another name is not continued."""
+
+    def check(self) -> str:
+        """One line saying what was reached. Raises `LseError` when the source cannot be used."""
+
+    def projects(self) -> Iterator[Project]:
+        """All projects, by name."""
+
+    def project(self, name: str) -> Project:
+        """The project called `name`. Raises `UsageError`, naming similar ones, when there is none."""
+
+    def page(self, window: Window, cursor: str | None) -> Page:
+        """The page after `cursor`, of every run of every trace in the window."""
+
+    def counts(self, window: Window) -> Counts | None:
+        """The source's own count, or None when it cannot count."""
+
+    def feedback(self, run_ids: Iterable[str]) -> Iterator[bytes]:
+        """The exact text of every feedback record on these runs."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+def open_source(settings: Settings) -> Source:
+    """The source the settings name: LangSmith."""
+    from lse.sources import langsmith  # importing the SDK takes most of a second
+
+    return langsmith.open(settings)

@@ -1,0 +1,278 @@
+"""Requests to LangSmith through the SDK's authenticated client, answered with raw bytes.
+
+This is the one owner of retries: the SDK's own are off. Every call has a total deadline, waits with
+full jitter or as the server asks, and stays within the published request rates.
+"""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any, Literal, NoReturn, TypeVar
+
+import requests
+import tenacity
+from langsmith import Client
+from langsmith.utils import LangSmithError
+from urllib3.util import Retry
+
+from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
+from lse.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+
+
+class NotServed(LseError):  # noqa: N818 - an answer, not always a fault
+    """The server has no such path or item (404, 405 or 410)."""
+
+
+class Refused(LseError):
+    """The server says the request itself is wrong (400, 409, 413, 422)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one call may take, in seconds."""
+
+    connect: float = 10
+    read: float = 60
+    """Longest silence within an answer."""
+    body: float = 120
+    """Longest time for one whole answer."""
+    total: float = 300
+    """Longest time for a call with all its retries."""
+    unreachable: float = 12
+    """Longest time for a call to a server that never answered."""
+    longest_wait: float = 60
+    """Cap on one wait, also on the server's Retry-After."""
+    first_wait: float = 1
+
+
+class Unreachable(TemporaryError):
+    """No connection to the server could be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `calls` within `seconds`."""
+
+    calls: int
+    seconds: float
+
+
+class RateLimit:
+    """Waits so that calls never exceed a rate, by the times of the last calls. Safe between threads."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._times: deque[float] = deque(maxlen=rate.calls)
+        self._lock = Lock()
+
+    def wait(self) -> None:
+        """Return when the next call may be sent."""
+        with self._lock:
+            now = time.monotonic()
+            earliest = self._times[0] + self._rate.seconds if len(self._times) == self._rate.calls else now
+            at = max(now, earliest)
+            self._times.append(at)
+        time.sleep(at - now)
+
+
+class LangSmithHttp:
+    """Calls LangSmith; answers are raw bytes, faults are errors of `lse`."""
+
+    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._endpoint = settings.langsmith_endpoint
+        self._session = _Session(self._patience)
+        self._client = _client(settings, self._session)
+        self._limited = settings.langsmith_rate_limit
+        self._limits: dict[Rate, RateLimit] = {}
+
+    def call(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        read: Callable[[bytes], T],
+        *,
+        rate: Rate,
+        body: Any = None,
+        query: Any = None,
+    ) -> T:
+        """What `read` makes of a successful answer; an answer that `read` finds faulty is asked for again.
+
+        Raises `AccessError`, `NotServed`, `Refused`, `ConfigurationError`, or `TemporaryError` once the
+        patience is used up.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TemporaryError),
+            stop=self._stop,
+            wait=self._wait,
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        return retrying(lambda: read(self._send(method, path, body, query, rate)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _send(self, method: Literal["GET", "POST"], path: str, body: Any, query: Any, rate: Rate) -> bytes:
+        if self._limited:
+            self._limits.setdefault(rate, RateLimit(rate)).wait()
+        kwargs: dict[str, Any] = {"params": query} if query else {}
+        if body is not None:
+            kwargs["data"] = json.dumps(body).encode()
+        try:
+            return self._client.request_with_retries(method, path, request_kwargs=kwargs).content
+        except LangSmithError as error:
+            # The SDK wraps whatever the session raises; ours is the cause.
+            raise _own_cause(error, path) from None
+
+    def _stop(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        limit = self._patience.unreachable if isinstance(error, Unreachable) else self._patience.total
+        return (state.seconds_since_start or 0) + self._wait(state) > limit
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, TemporaryError) and error.retry_after is not None:
+            return min(error.retry_after, self._patience.longest_wait)
+        backoff = tenacity.wait_random_exponential(self._patience.first_wait, self._patience.longest_wait)
+        return backoff(state)
+
+
+class _Session(requests.Session):
+    """A session that follows no redirect with our key, reads with a deadline and raises errors of `lse`."""
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._patience = patience
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        path = request.path_url.partition("?")[0]
+        kwargs |= {
+            "stream": True,
+            "allow_redirects": False,
+            "timeout": (self._patience.connect, self._patience.read),
+        }
+        try:
+            response = super().send(request, **kwargs)
+            with response:
+                content = self._read(response, path)
+        except (requests.ConnectTimeout, requests.exceptions.SSLError, requests.ConnectionError) as error:
+            raise _unreachable_or_cut(error, path) from None
+        except requests.RequestException as error:
+            raise TemporaryError(
+                f"LangSmith's answer to {path} broke off ({type(error).__name__})."
+            ) from None
+        response._content = content
+        _raise_for_status(response, path)
+        return response
+
+    def _read(self, response: requests.Response, path: str) -> bytes:
+        deadline = time.monotonic() + self._patience.body
+        blocks = []
+        for block in response.iter_content(2**16):
+            blocks.append(block)
+            if time.monotonic() > deadline:
+                raise TemporaryError(f"LangSmith's answer to {path} took over {self._patience.body:.0f} s.")
+        return b"".join(blocks)
+
+
+def _client(settings: Settings, session: requests.Session) -> Client:
+    key = settings.langsmith_api_key
+    if key is None:
+        raise ConfigurationError(
+            "LANGSMITH_API_KEY is not set.",
+            hint="Create a key in LangSmith under Settings, API Keys, and put it into the environment or `.env`.",
+        )
+    try:
+        return Client(
+            api_url=settings.langsmith_endpoint,
+            api_key=key.get_secret_value(),
+            workspace_id=settings.langsmith_workspace_id,
+            session=session,
+            retry_config=Retry(0, respect_retry_after_header=False),
+            auto_batch_tracing=False,
+            info={},
+        )
+    except (LangSmithError, ValueError) as error:
+        raise ConfigurationError(
+            f"The LangSmith client cannot be set up ({type(error).__name__}).",
+            hint="Check LANGSMITH_ENDPOINT; see `lse config`.",
+        ) from None
+
+
+def _own_cause(error: BaseException, path: str) -> LseError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LseError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return LseError(f"The LangSmith SDK failed at {path} ({type(error).__name__}).")
+
+
+def _unreachable_or_cut(error: Exception, path: str) -> TemporaryError:
+    """A refused connection is worth few retries; a connection that broke is worth many."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError) or reason is not None:
+        return Unreachable(
+            f"LangSmith cannot be reached ({type(reason or error).__name__}).",
+            hint="Check LANGSMITH_ENDPOINT and the network; `lse doctor` tries each connection.",
+        )
+    return TemporaryError(f"The connection to LangSmith broke at {path} ({type(error).__name__}).")
+
+
+def _raise_for_status(response: requests.Response, path: str) -> None:
+    status = response.status_code
+    if 200 <= status < 300:
+        return
+    if status in _TEMPORARY or status > 504:
+        raise TemporaryError(
+            f"LangSmith answered {status} to {path}.",
+            hint="Try again later.",
+            retry_after=_retry_after(response),
+        )
+    _raise_final(status, path)
+
+
+def _raise_final(status: int, path: str) -> NoReturn:
+    if status in (401, 403):
+        raise AccessError(
+            f"LangSmith refused the key ({status} at {path}).",
+            hint="Check LANGSMITH_API_KEY and, for a key of an organisation, LANGSMITH_WORKSPACE_ID.",
+        )
+    if status in (404, 405, 410):
+        raise NotServed(f"LangSmith has no {path} ({status}).", hint="Check LANGSMITH_ENDPOINT.")
+    if status < 400:
+        raise ConfigurationError(
+            f"LangSmith redirects {path} ({status}); a key is never sent to another address.",
+            hint="Set LANGSMITH_ENDPOINT to the final address.",
+        )
+    raise Refused(f"LangSmith refused the request to {path} ({status}).")
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds in a Retry-After header, given as a number or a date (RFC 9110, 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
+    except ValueError:
+        return None
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0
+    logger.info("%s Trying again in %.1f s (attempt %d).", error, wait, state.attempt_number)

@@ -1,0 +1,135 @@
+"""LangSmith's two read APIs: how a window is asked for, and how a page is read.
+
+Both ask for all runs of all traces whose root started in the window. The bound on the root keeps traces
+whole; the bound on each run, a minute earlier for clocks that disagree, keeps the server from reading
+its whole history. There is no upper bound on runs, since a child may start long after its root.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from lse.sources import Window
+from lse.sources._http import Rate
+
+_SKEW = timedelta(seconds=60)
+
+
+class ReadApi(Protocol):
+    """One way to read runs."""
+
+    name: str
+    path: str
+    items: str
+    """The key of the answer that holds the runs."""
+
+    def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
+        """The body that asks for one page."""
+
+    def cursor(self, answer: Mapping[str, bytes]) -> str | None:
+        """The cursor of the next page in an answer's members, or None at the end."""
+
+    def rate(self, window: Window) -> Rate:
+        """The published limit for this window."""
+
+
+class _V1:
+    """`POST /runs/query`. LangSmith removes it after 31 January 2027."""
+
+    name = "v1"
+    path = "/runs/query"
+    items = "runs"
+    page_size = 100
+
+    # Every field but those that cost a slower rate (child_run_ids), repeat others (messages, manifest,
+    # direct children) or replace a value by a link (the *_or_signed_url family).
+    fields = tuple(
+        """
+        id name run_type start_time end_time status error extra events inputs inputs_preview inputs_s3_urls
+        outputs outputs_preview outputs_s3_urls s3_urls parent_run_id manifest_id manifest_s3_id session_id
+        serialized reference_example_id reference_dataset_id total_tokens prompt_tokens prompt_token_details
+        completion_tokens completion_token_details total_cost prompt_cost prompt_cost_details completion_cost
+        completion_cost_details price_model_id first_token_time trace_id dotted_order last_queued_at
+        feedback_stats parent_run_ids tags in_dataset app_path share_token trace_tier
+        trace_first_received_at ttl_seconds trace_upgrade thread_id trace_min_max_start_time inserted_at
+        """.split()
+    )
+
+    def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
+        body = {
+            **self.count(window, roots=False),
+            "order": "asc",
+            "limit": self.page_size,
+            "select": list(self.fields),
+        }
+        return {**body, "cursor": cursor} if cursor else body
+
+    def count(self, window: Window, *, roots: bool) -> dict[str, Any]:
+        """The body that asks `/runs/stats` for the number of runs, or of root runs, in the window."""
+        body = {
+            "session": [window.project.id],
+            "trace_filter": _root_bounds(window),
+            "start_time": _stamp(window.start - _SKEW),
+        }
+        return {**body, "is_root": True} if roots else body
+
+    def cursor(self, answer: Mapping[str, bytes]) -> str | None:
+        cursors = json.loads(answer["cursors"])
+        following = cursors.get("next") if isinstance(cursors, dict) else None
+        return str(following) if following else None
+
+    def rate(self, window: Window) -> Rate:
+        """10 calls in 10 s for windows up to 7 days, else 3; a window without an end lasts until now."""
+        recent = datetime.now(UTC) - window.start + _SKEW <= timedelta(days=7)
+        return Rate(10, 10) if recent else Rate(3, 10)
+
+
+class _V2:
+    """`POST /api/v2/runs/query`."""
+
+    name = "v2"
+    path = "/api/v2/runs/query"
+    items = "items"
+    page_size = 1000
+
+    fields = tuple(
+        """
+        ID NAME RUN_TYPE STATUS START_TIME END_TIME LATENCY_SECONDS FIRST_TOKEN_TIME ERROR ERROR_PREVIEW EXTRA
+        METADATA EVENTS INPUTS INPUTS_PREVIEW OUTPUTS OUTPUTS_PREVIEW MANIFEST PARENT_RUN_IDS PROJECT_ID
+        TRACE_ID THREAD_ID DOTTED_ORDER IS_ROOT REFERENCE_EXAMPLE_ID REFERENCE_DATASET_ID TOTAL_TOKENS
+        PROMPT_TOKENS COMPLETION_TOKENS TOTAL_COST PROMPT_COST COMPLETION_COST PROMPT_TOKEN_DETAILS
+        COMPLETION_TOKEN_DETAILS PROMPT_COST_DETAILS COMPLETION_COST_DETAILS PRICE_MODEL_ID TAGS APP_PATH
+        ATTACHMENTS THREAD_EVALUATION_TIME IS_IN_DATASET LAST_QUEUED_AT SHARE_URL FEEDBACK_STATS LS_USER_ID
+        """.split()
+    )
+
+    def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
+        body = {
+            "project_ids": [window.project.id],
+            "trace_filter": _root_bounds(window),
+            "min_start_time": _stamp(window.start - _SKEW),
+            "page_size": self.page_size,
+            "selects": list(self.fields),
+        }
+        return {**body, "cursor": cursor} if cursor else body
+
+    def cursor(self, answer: Mapping[str, bytes]) -> str | None:
+        following = json.loads(answer.get("next_cursor", b"null"))
+        return str(following) if following else None
+
+    def rate(self, window: Window) -> Rate:  # noqa: ARG002 - one limit for every window
+        return Rate(300, 10)
+
+
+V1 = _V1()
+V2 = _V2()
+
+
+def _root_bounds(window: Window) -> str:
+    return f'and(gte(start_time, "{_stamp(window.start)}"), lt(start_time, "{_stamp(window.end)}"))'
+
+
+def _stamp(time: datetime) -> str:
+    """ISO 8601 with the zone: how LangSmith reads a bound without one is not documented."""
+    return time.astimezone(UTC).isoformat()
