@@ -32,7 +32,7 @@ def atomic_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         # O_EXCL never follows a link that somebody else put there.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            with open(descriptor, "w+b") as file:
+            with os.fdopen(descriptor, "w+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
