@@ -31,7 +31,7 @@ class UsageError(LseError):
     exit_code = 2
 
 
-class DifferencesFound(LseError):  # noqa: N818 - a finding, not a fault
+class DifferencesFound(LseError):
     """Copies of a project day disagree."""
 
     exit_code = 3

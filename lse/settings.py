@@ -54,7 +54,8 @@ class Settings(BaseSettings):
         Path(".lse"), description="Where the embedded database, unfinished fetches and uploads are kept."
     )
     database_url: SecretStr | None = Field(
-        None, description="The runs store, `postgresql://user:password@host/name`. Unset: an embedded Postgres."
+        None,
+        description="The runs store, `postgresql://user:password@host/name`. Unset: an embedded Postgres.",
     )
     pg_bin: Path | None = Field(
         None, description="A folder with the programs of a Postgres 15 or newer, for the embedded database."
@@ -92,7 +93,9 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(f"{variable_name(str(e['loc'][0]))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"The configuration does not fit: {problems}.", hint="See `lse config`.") from None
+        raise ConfigurationError(
+            f"The configuration does not fit: {problems}.", hint="See `lse config`."
+        ) from None
 
 
 def variable_name(field: str) -> str:

@@ -11,7 +11,7 @@ from lse.archive.jsontext import MalformedJson, members
 from lse.models import RawFeedback, RawRun
 
 
-class Unplaced(ValueError):  # noqa: N818 - reads as what it is
+class Unplaced(ValueError):
     """The text names no run or no trace. The message quotes no content."""
 
 
@@ -57,7 +57,7 @@ def identify_feedback(text: bytes) -> RawFeedback:
 
 
 def _read(text: bytes, kind: type[Any], decode: Any) -> Any:
-    """The fields of `kind` in `text`: by msgspec, or member by member where msgspec refuses the rest of the run."""
+    """The fields of `kind` in `text`: by msgspec, or member by member where msgspec refuses other parts."""
     try:
         return decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError):

@@ -14,7 +14,7 @@ _CLOSING = {b"[": b"]", b"{": b"}"}
 _LINE_BREAKS = re.compile(rb"\s*[\r\n]\s*")
 
 
-class MalformedJson(ValueError):  # noqa: N818 - reads as what it is
+class MalformedJson(ValueError):
     """The text is not one complete JSON value of the kind asked for. The message quotes no content."""
 
 

@@ -1,4 +1,4 @@
-"""Where things lie: `data/<project>/<YYYY-MM-DD>/<HHMMSS>_<trace_id>.json` and `archives/<project>/<date>.zip`.
+"""Where things lie: `data/<project>/<date>/<HHMMSS>_<trace_id>.json` and `archives/<project>/<date>.zip`.
 
 Project names come from strangers. The folder name is a readable slug that is the same on every file
 system; whenever the slug does not give back the name, a short hash keeps two projects apart.
@@ -29,7 +29,7 @@ _TRACE_FILE = re.compile(r"([0-9]{6})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{1
 
 
 def project_slug(project: str) -> str:
-    """The folder name of `project`: the name itself when it is plain, else a slug and 8 hex of its SHA-256."""
+    """The folder name of `project`: the name when it is plain, else a slug and 8 hex of its SHA-256."""
     if _SLUG.fullmatch(project) and not _DEVICES.fullmatch(project) and not _HASHED.fullmatch(project):
         return project
     readable = _OTHER.sub("-", project.lower()).strip("-._")[:60].rstrip("-._") or "project"

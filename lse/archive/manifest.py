@@ -38,7 +38,7 @@ class Manifest:
 
     @property
     def content_sha256(self) -> str:
-        """SHA-256 over the lines `<path> NUL <sha256> LF`, sorted by path: equal exactly for equal content."""
+        """SHA-256 over the lines `<path> NUL <sha256> LF`, by path: equal exactly for equal content."""
         lines = (f"{entry.path}\0{entry.sha256}\n".encode() for entry in self.files)
         return hashlib.sha256(b"".join(lines)).hexdigest()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from lse.archive.trace_file import make_trace
-from lse.models import RawFeedback, RawRun, Trace
+from lse.models import RawRun, Trace
 
 
 def merge_trace(earlier: Trace | None, later: Trace) -> Trace:
@@ -17,7 +17,7 @@ def merge_trace(earlier: Trace | None, later: Trace) -> Trace:
 
 
 def latest_runs(runs: Iterable[RawRun]) -> list[RawRun]:
-    """One version per run id: the last one given, except that an unfinished one never replaces a finished one."""
+    """One version per run id: the last one given, but never an unfinished one over a finished one."""
     kept: dict[UUID, RawRun] = {}
     for run in runs:
         before = kept.get(run.id)

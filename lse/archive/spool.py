@@ -25,8 +25,8 @@ class Position:
     """Bytes of `runs.jsonl` that count."""
     pages: int = 0
     runs: int = 0
-    walks: int = 0
-    """Walks that reached the end."""
+    ends: tuple[int, ...] = ()
+    """The size at the end of each finished walk."""
 
 
 class Spool:
@@ -46,6 +46,7 @@ class Spool:
         """Append one page; without a cursor the walk has reached its end."""
         before = self.position
         lines = [text + b"\n" for text in texts]
+        size = before.size + sum(map(len, lines))
         with self._texts.open("ab") as file:
             file.writelines(lines)
             file.flush()
@@ -54,17 +55,18 @@ class Spool:
             Position(
                 walk=before.walk,
                 cursor=cursor,
-                size=before.size + sum(map(len, lines)),
+                size=size,
                 pages=before.pages + 1,
                 runs=before.runs + len(lines),
-                walks=before.walks + (cursor is None),
+                ends=before.ends if cursor else (*before.ends, size),
             )
         )
 
-    def texts(self) -> Iterator[tuple[int, bytes]]:
-        """Every text with its offset, in the order fetched."""
-        offset = 0
+    def texts(self, since: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Every text from byte `since` on with its offset, in the order fetched."""
+        offset = since
         with self._texts.open("rb") as file:
+            file.seek(since)
             for line in file:
                 yield offset, line[:-1]
                 offset += len(line)
@@ -82,7 +84,8 @@ class Spool:
 
     def _read_position(self, walk: str) -> Position:
         if self._saved.exists() and self._texts.exists():
-            position = Position(**json.loads(self._saved.read_bytes()))
+            saved = json.loads(self._saved.read_bytes())
+            position = Position(**{**saved, "ends": tuple(saved["ends"])})
             if position.walk == walk and self._texts.stat().st_size >= position.size:
                 return position
         return Position(walk)

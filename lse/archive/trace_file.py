@@ -1,4 +1,4 @@
-"""Trace files: one JSON document per trace, one run per line, exactly as served (`docs/archive-format.md`)."""
+"""Trace files: a JSON document per trace, one run per line, exactly as served (`docs/archive-format.md`)."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _MIDDLE = b'],"feedback":[\n'
 _TAIL = b"]}\n"
 
 
-class DamagedArchive(LseError):  # noqa: N818 - a finding about a file
+class DamagedArchive(LseError):
     """An archived file does not have the form it was written in."""
 
 
@@ -41,7 +41,7 @@ def write_trace(folder: Path, trace: Trace) -> Path:
 
 
 def read_trace(lines: Iterable[bytes], name: str) -> Trace:
-    """The trace in a trace file's lines. Raises `DamagedArchive` naming the file when the form is not kept."""
+    """The trace in a trace file's lines. Raises `DamagedArchive` naming a file that is not as written."""
     remaining = iter(lines)
     head = _HEAD.fullmatch(next(remaining, b""))
     if head is None:

@@ -69,7 +69,7 @@ def open_zip(path: Path) -> Iterator["ZipReader"]:
             yield ZipReader(archive, path.name)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise DamagedArchive(
-            f"{path} is not a readable zip.", hint="Fetch it again: `lse archive restore`."
+            f"{path} is not a readable zip.", hint="Write it again with `lse archive zip`."
         ) from error
 
 
@@ -91,7 +91,7 @@ class ZipReader:
         return content
 
     def _read(self, member: str, limit: int) -> bytes:
-        """At most one byte more than `limit`, so that a member that lies about its size cannot fill memory."""
+        """At most one byte more than `limit`: a member that lies about its size cannot fill the memory."""
         try:
             with self._archive.open(member) as file:
                 return file.read(limit + 1)

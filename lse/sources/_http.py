@@ -30,7 +30,7 @@ T = TypeVar("T")
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
-class NotServed(LseError):  # noqa: N818 - an answer, not always a fault
+class NotServed(LseError):
     """The server has no such path or item (404, 405 or 410)."""
 
 
@@ -193,7 +193,7 @@ def _client(settings: Settings, session: requests.Session) -> Client:
     if key is None:
         raise ConfigurationError(
             "LANGSMITH_API_KEY is not set.",
-            hint="Create a key in LangSmith under Settings, API Keys, and put it into the environment or `.env`.",
+            hint="Create a key in LangSmith under Settings, API Keys; set it in the environment or `.env`.",
         )
     try:
         return Client(

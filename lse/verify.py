@@ -1,0 +1,63 @@
+"""Compare the copies of a project day, by id and content hash. Reads values, writes nothing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from lse.models import Inventory
+
+Kind = Literal["missing", "differs", "extra", "damaged"]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One item on which two copies disagree."""
+
+    kind: Kind
+    copy: str
+    """The copy that disagrees with the reference."""
+    item: str
+    """What it is about, such as `run <id> of trace <id>`."""
+
+    def __str__(self) -> str:
+        return {
+            "missing": f"{self.item} is missing in {self.copy}",
+            "differs": f"{self.item} differs in {self.copy}",
+            "extra": f"{self.item} is only in {self.copy}",
+            "damaged": f"{self.copy}: {self.item}",
+        }[self.kind]
+
+
+def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
+    """Where `other` disagrees with `reference`, in the order of ids. Damage in `other` comes first.
+
+    A run that the store keeps in quarantine is there, but not as a row; it is no difference.
+    """
+    yield from damage(other)
+    for kind, run_id in _compare(reference.runs, other.runs):
+        trace_id, content = reference.runs.get(run_id) or other.runs[run_id]
+        if kind != "missing" or content not in other.quarantined:
+            yield Difference(kind, other.copy, f"run {run_id} of trace {trace_id}")
+    for kind, feedback_id in _compare(reference.feedback, other.feedback):
+        yield Difference(kind, other.copy, f"feedback {feedback_id}")
+    kept = other.unplaced | other.quarantined
+    for content in sorted(reference.unplaced - kept):
+        yield Difference("missing", other.copy, f"unplaced run with content {content}")
+
+
+def damage(inventory: Inventory) -> Iterator[Difference]:
+    """What of a copy could not be read."""
+    for sentence in inventory.damage:
+        yield Difference("damaged", inventory.copy, sentence)
+
+
+def _compare(reference: Mapping[UUID, Value], other: Mapping[UUID, Value]) -> Iterator[tuple[Kind, UUID]]:
+    for key in sorted(reference.keys() | other.keys()):
+        if key not in other:
+            yield "missing", key
+        elif key not in reference:
+            yield "extra", key
+        elif reference[key] != other[key]:
+            yield "differs", key
