@@ -2,6 +2,21 @@
 
 from lse.models.day import ProjectDay, parse_day
 from lse.models.inventory import Inventory
+from lse.models.results import Figure, StepResult
+from lse.models.run import Run, UnreadableRun, parse_run
 from lse.models.trace import RawFeedback, RawRun, Trace, content_hash
 
-__all__ = ["Inventory", "ProjectDay", "RawFeedback", "RawRun", "Trace", "content_hash", "parse_day"]
+__all__ = [
+    "Figure",
+    "Inventory",
+    "ProjectDay",
+    "RawFeedback",
+    "RawRun",
+    "Run",
+    "StepResult",
+    "Trace",
+    "UnreadableRun",
+    "content_hash",
+    "parse_day",
+    "parse_run",
+]
