@@ -79,7 +79,7 @@ class Response:
     body: bytes = b""
 
 
-class Refused(Exception):  # noqa: N818 - reads as what it is
+class Refused(Exception):
     """Raised by a handler to answer at once with `response`."""
 
     def __init__(self, response: Response) -> None:
@@ -349,23 +349,31 @@ class _Connection(BaseHTTPRequestHandler):
         owner.prepare(request)
         handler = owner.find(request)
         faults = {} if request.path.startswith("/_sandbox/") else self._strike(owner, request, target.query)
-        status, sent = self._exchange(owner, handler, request, faults)
+        response = self._answer(owner, handler, request, faults)
+        body = self._visible(response.body, faults) if response else b""
         if not request.path.startswith("/_sandbox/"):
-            seconds = time.perf_counter() - clock
+            # Before anything is sent, so that a client that has its answer also finds it in the log.
             owner.record(
                 LogEntry(
-                    request.operation,
-                    request.method,
-                    request.path,
-                    target.query,
-                    status,
-                    len(request.body),
-                    sent,
-                    began,
-                    seconds,
-                    tuple(faults),
+                    operation=request.operation,
+                    method=request.method,
+                    path=request.path,
+                    query=target.query,
+                    status=response.status if response else 0,
+                    bytes_in=len(request.body),
+                    bytes_out=len(body),
+                    time=began,
+                    seconds=time.perf_counter() - clock,
+                    faults=tuple(faults),
                 )
             )
+        if response:
+            self._send(self._head(response), body, faults)
+        elif "hang" in faults:
+            owner.stopping.wait(float(faults["hang"]))
+            self.close_connection = True
+        else:
+            self._reset()
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - the base class looks these names up
 
@@ -389,33 +397,34 @@ class _Connection(BaseHTTPRequestHandler):
         request.faults = {name: value for name, value in faults.items() if name not in ACTIONS | OPTIONS}
         return faults
 
-    def _exchange(
+    def _answer(
         self,
         owner: Server,
         handler: Callable[[Request], Response],
         request: Request,
         faults: dict[str, Any],
-    ) -> tuple[int, int]:
-        """Handle one request under `faults`; the status and the body bytes that were sent."""
+    ) -> Response | None:
+        """The answer to one request under `faults`; None when the client gets none."""
         owner.stopping.wait(float(faults.get("delay", 0)))
-        if "reset_reading" in faults:
-            self._read(request, int(faults["reset_reading"]))
-            return self._reset()
-        self._read(request)
-        if "hang" in faults:
-            owner.stopping.wait(float(faults["hang"]))
-            self.close_connection = True
-            return 0, 0
-        if "reset_before" in faults:
-            return self._reset()
+        self._read(request, faults.get("reset_reading"))
+        if faults.keys() & {"reset_reading", "hang", "reset_before"}:
+            return None
         response = _instead(owner, faults) or owner.respond(handler, request)
         if "handle_then_reset" in faults:
-            return self._reset()
+            return None
         if "handle_then_status" in faults:
             response = _failure(owner, int(faults["handle_then_status"]), faults)
         if "badjson" in faults:
             response.body = response.body[: max(1, len(response.body) // 2)]
-        return self._send(response, faults)
+        return response
+
+    def _visible(self, body: bytes, faults: dict[str, Any]) -> bytes:
+        """What is sent of `body`, whatever the Content-Length says."""
+        if self.command == "HEAD":
+            return b""
+        if "reset_middle" in faults:
+            return body[: len(body) // 2]
+        return body[: int(faults["truncate"])] if "truncate" in faults else body
 
     def _read(self, request: Request, limit: int | None = None) -> None:
         """Read what is left of the body, at most `limit` bytes of it."""
@@ -434,26 +443,19 @@ class _Connection(BaseHTTPRequestHandler):
         while self.rfile.readline().strip():
             pass
 
-    def _send(self, response: Response, faults: dict[str, Any]) -> tuple[int, int]:
-        body = b"" if self.command == "HEAD" else response.body
-        head = self._head(response)
-        if "reset_middle" in faults:
-            half = body[: len(body) // 2]
-            self.wfile.write(head + half)
-            self._reset()
-            return response.status, len(half)
-        if "truncate" in faults:
-            body = body[: int(faults["truncate"])]
-            self.close_connection = True
-        if "drip" not in faults:
+    def _send(self, head: bytes, body: bytes, faults: dict[str, Any]) -> None:
+        if "drip" in faults:
+            self.wfile.write(head)
+            step = max(1, -(-len(body) // _PIECES))
+            for start in range(0, len(body), step):
+                self.server.server.stopping.wait(float(faults["drip"]) / _PIECES)
+                self.wfile.write(body[start : start + step])
+        else:
             self.wfile.write(head + body)
-            return response.status, len(body)
-        self.wfile.write(head)
-        step = max(1, -(-len(body) // _PIECES))
-        for start in range(0, len(body), step):
-            self.server.server.stopping.wait(float(faults["drip"]) / _PIECES)
-            self.wfile.write(body[start : start + step])
-        return response.status, len(body)
+        if "reset_middle" in faults:
+            self._reset()
+        if "truncate" in faults:
+            self.close_connection = True
 
     def _head(self, response: Response) -> bytes:
         try:
@@ -469,14 +471,13 @@ class _Connection(BaseHTTPRequestHandler):
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _reset(self) -> tuple[int, int]:
+    def _reset(self) -> None:
         """Drop the connection so that the client sees it as reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.close_connection = True
         # `shutdown` in the base class would send an orderly FIN first; closing here sends RST at once.
         self.rfile.close()
         self.connection.close()
-        return 0, 0
 
 
 def _body_length(headers: Message) -> int | None:

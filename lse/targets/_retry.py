@@ -1,0 +1,68 @@
+"""When to try again: the one owner of retries against a target."""
+
+import email.utils
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
+
+from lse.errors import TemporaryError
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long to wait between attempts at one step, in seconds.
+
+    Waits are random up to `base` doubled per attempt, at most `cap` ("full jitter"); a `Retry-After` wins, up
+    to `retry_after_cap`. No attempt begins later than `total` after the first. A transfer counts anew
+    after each part that arrived.
+    """
+
+    base: float = 0.5
+    cap: float = 30.0
+    retry_after_cap: float = 120.0
+    total: float = 600.0
+
+    def run(self, step: Callable[[], Result]) -> Result:
+        """What `step` returns, tried again while it raises `TemporaryError`; the last one rises."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(TemporaryError),
+            wait=self._wait,
+            stop=stop_before_delay(self.total),
+            before_sleep=_tell,
+            reraise=True,
+        )
+        return retrying(step)
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, TemporaryError) and error.retry_after is not None:
+            return min(error.retry_after, self.retry_after_cap)
+        doubled = self.base * 2.0 ** min(state.attempt_number - 1, 30)
+        return random.uniform(0, min(self.cap, doubled))  # noqa: S311 - spreads load, guards nothing
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """The wait that `Retry-After` asks for, as seconds or as a date (RFC 9110); None when unreadable."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.info("%s Trying again in %.1f s.", error, state.upcoming_sleep)
