@@ -2,7 +2,7 @@
 
 import json
 from bisect import insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import stdev
@@ -71,6 +71,9 @@ class FeedbackStore:
     def __init__(self) -> None:
         self._by_id: dict[str, Feedback] = {}
         self._by_run: dict[str, list[Feedback]] = {}
+
+    def __iter__(self) -> Iterator[Feedback]:
+        return iter(self._by_id.values())
 
     def get(self, feedback_id: str) -> Feedback | None:
         """The feedback with this id."""

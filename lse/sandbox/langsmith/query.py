@@ -126,7 +126,7 @@ def v1_limit(body: Mapping[str, Any], cap: int) -> int:
     return limit
 
 
-def v1_select(body: Mapping[str, Any], also: Iterable[str] = ()) -> tuple[str, ...] | None:
+def v1_select(body: Mapping[str, Any], also: Iterable[str] = ()) -> frozenset[str] | None:
     """The selected members, or None for the default ones; `BadRequest` (422) for a name that is no member.
 
     `also` are members that runs of this server have beyond the documented ones.
@@ -136,7 +136,7 @@ def v1_select(body: Mapping[str, Any], also: Iterable[str] = ()) -> tuple[str, .
     names = _texts(body, "select", lower=False)
     if unknown := [name for name in names if name not in SELECTABLE and name not in also]:
         raise BadRequest(f"select: {unknown[0][:60]!r} is not a member of a run", 422)
-    return names
+    return frozenset(names)
 
 
 def v2_selects(names: object) -> tuple[str, ...]:

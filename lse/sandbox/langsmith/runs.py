@@ -195,6 +195,7 @@ class Trace:
         self.id = trace_id
         self.runs: dict[str, Run] = {}
         self._totals: dict[str, Usage] | None = None
+        self._span: tuple[datetime, datetime] | None = None
 
     @property
     def root(self) -> Run | None:
@@ -204,12 +205,12 @@ class Trace:
     @property
     def received(self) -> datetime:
         """When the first run started: unlike the time of arrival, it does not depend on the clock."""
-        return min(run.start for run in self.runs.values())
+        return self._starts()[0]
 
     @property
     def last_start(self) -> datetime:
         """When the last run started."""
-        return max(run.start for run in self.runs.values())
+        return self._starts()[1]
 
     def children(self, parent_id: str) -> list[Run]:
         """The direct children of a run, in order of start."""
@@ -223,12 +224,20 @@ class Trace:
         return self._totals.get(run.id, NOTHING)
 
     def put(self, run: Run) -> None:
+        """Keep a run of this trace."""
         self.runs[run.id] = run
-        self._totals = None
+        self._totals = self._span = None
 
     def drop(self, run: Run) -> None:
+        """Forget a run of this trace."""
         del self.runs[run.id]
-        self._totals = None
+        self._totals = self._span = None
+
+    def _starts(self) -> tuple[datetime, datetime]:
+        if self._span is None:
+            starts = [run.start for run in self.runs.values()]
+            self._span = min(starts), max(starts)
+        return self._span
 
 
 class Runs:

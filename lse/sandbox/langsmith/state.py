@@ -57,6 +57,7 @@ class State:
         self.datasets = Datasets()
         self.blobs = Blobs(timedelta(seconds=url_seconds), now)
         self.extra_members: set[str] = set()
+        self._upgraded: tuple[int, set[str]] = (-1, set())
         self._waiting: dict[str, list[Mapping[str, bytes]]] = {}
         self._files: dict[str, dict[str, Attachment]] = {}
 
@@ -80,7 +81,13 @@ class State:
 
     def upgraded(self, trace: Trace) -> bool:
         """Whether feedback moved the trace to the long retention."""
-        return any(item.extends_retention for run_id in trace.runs for item in self.feedback(run_id))
+        version, traces = self._upgraded
+        if version != self.runs.version:
+            extending = (item.run_id for item in self.feedback_store if item.extends_retention)
+            found = (self.runs.get(run_id) for run_id in extending if run_id)
+            traces = {run.trace_id for run in found if run}
+            self._upgraded = (self.runs.version, traces)
+        return trace.id in traces
 
     def offloaded(self, run: Run, key: str) -> bool:
         """Whether the v1 API serves this member by address."""
