@@ -17,9 +17,10 @@ A rule in JSON, as the control address `/_sandbox/faults` takes it:
     html                an HTML page with status 200 instead of the answer
     body                this text with status 200 instead of the answer
     reset_reading       read this many bytes of the request's body, then reset the connection
-    reset_before        reset the connection before the request is handled
+    reset_before        reset the connection before the request is handled; with "close" as argument end it
+                        in an orderly way, after which many clients silently send the request again
     reset_middle        handle the request, send half of the body, then reset
-    handle_then_reset   handle the request, then reset instead of answering
+    handle_then_reset   handle the request, then reset (or "close") instead of answering
     handle_then_status  handle the request, then answer with this status
     redirect            answer 307 with this Location
 

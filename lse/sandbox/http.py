@@ -373,7 +373,7 @@ class _Connection(BaseHTTPRequestHandler):
             owner.stopping.wait(float(faults["hang"]))
             self.close_connection = True
         else:
-            self._reset()
+            self._reset(orderly="close" in faults.values())
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - the base class looks these names up
 
@@ -471,13 +471,14 @@ class _Connection(BaseHTTPRequestHandler):
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _reset(self) -> None:
-        """Drop the connection so that the client sees it as reset."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    def _reset(self, *, orderly: bool = False) -> None:
+        """Drop the connection: the client sees it as reset, or as ended when `orderly`."""
         self.close_connection = True
-        # `shutdown` in the base class would send an orderly FIN first; closing here sends RST at once.
-        self.rfile.close()
-        self.connection.close()
+        if not orderly:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            # `shutdown` in the base class would send an orderly FIN first; closing here sends RST at once.
+            self.rfile.close()
+            self.connection.close()
 
 
 def _body_length(headers: Message) -> int | None:
