@@ -3,9 +3,13 @@
 `LSE_*` variables are ours; LangSmith's own three keep their names. Secrets are `SecretStr`.
 """
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -42,7 +46,7 @@ class Settings(BaseSettings):
     )
     langsmith_api: Literal["auto", "v1", "v2"] = Field(
         "auto",
-        description="The read API: `v1` (`/runs/query`), `v2` (`/api/v2/runs/query`), or what the server says.",
+        description="The read API: `v1` (`/runs/query`), `v2` (`/api/v2/runs/query`), or as the server says.",
     )
     langsmith_rate_limit: bool = Field(
         True,
@@ -106,3 +110,48 @@ def variable_name(field: str) -> str:
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
     return str(alias) if alias else f"LSE_{field.upper()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One setting as `lse config` shows it."""
+
+    variable: str
+    value: str | None
+    origin: str
+
+
+def describe(settings: Settings) -> list[Described]:
+    """Every setting with its value, secrets masked, and the place it comes from."""
+    return [_describe(name, settings) for name in Settings.model_fields]
+
+
+def _describe(name: str, settings: Settings) -> Described:
+    value = getattr(settings, name)
+    shown = None if value is None else _masked(value) if isinstance(value, SecretStr) else str(value)
+    return Described(variable_name(name), shown, _origin(name, settings))
+
+
+def _masked(secret: SecretStr) -> str:
+    """A database address without its password; of any other secret only that it is set."""
+    url = urlsplit(secret.get_secret_value())
+    if not url.hostname:
+        return "********"
+    return f"{url.scheme}://{url.username or ''}{':***' if url.password else ''}@{url.hostname}{url.path}"
+
+
+def _origin(name: str, settings: Settings) -> str:
+    """Where the value comes from, by the order of precedence."""
+    if name not in settings.model_fields_set:
+        return "default"
+    alias = Settings.model_fields[name].validation_alias
+    names = (
+        [str(choice) for choice in alias.choices]
+        if isinstance(alias, AliasChoices)
+        else [variable_name(name)]
+    )
+    for variable in names:
+        if os.environ.get(variable):
+            return f"environment {variable}"
+    filed = dotenv_values(".env")
+    return ".env" if any(filed.get(variable) for variable in names) else "command line"

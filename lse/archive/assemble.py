@@ -33,11 +33,11 @@ class SpoolIndex:
         return {run_id for runs in self.traces.values() for run_id in runs}
 
 
-def index_spool(spool: Spool, since: int = 0) -> SpoolIndex:
-    """The index of the texts from byte `since` on. A finished version is kept over a later unfinished one."""
+def index_spool(spool: Spool, begin: int = 0, end: int | None = None) -> SpoolIndex:
+    """The index of the texts in `[begin, end)`. A finished version is kept over a later unfinished one."""
     index = SpoolIndex()
     finished: set[UUID] = set()
-    for offset, text in spool.texts(since):
+    for offset, text in spool.texts(begin, end):
         try:
             run = identify_run(text)
         except Unplaced:

@@ -62,12 +62,14 @@ class Spool:
             )
         )
 
-    def texts(self, since: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Every text from byte `since` on with its offset, in the order fetched."""
-        offset = since
+    def texts(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The texts between two offsets, each with its offset, in the order fetched."""
+        offset = begin
         with self._texts.open("rb") as file:
-            file.seek(since)
+            file.seek(begin)
             for line in file:
+                if end is not None and offset >= end:
+                    return
                 yield offset, line[:-1]
                 offset += len(line)
 

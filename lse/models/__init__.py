@@ -2,13 +2,14 @@
 
 from lse.models.day import ProjectDay, parse_day
 from lse.models.inventory import Inventory
-from lse.models.results import Figure, StepResult
+from lse.models.results import Figure, Progress, StepResult
 from lse.models.run import Run, UnreadableRun, parse_run
 from lse.models.trace import RawFeedback, RawRun, Trace, content_hash
 
 __all__ = [
     "Figure",
     "Inventory",
+    "Progress",
     "ProjectDay",
     "RawFeedback",
     "RawRun",

@@ -1,0 +1,66 @@
+"""What the flows share: which failures are retried, how runs are named, which day is meant."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from prefect.runtime import flow_run
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from lse.errors import TemporaryError
+from lse.models import StepResult
+from lse.pipeline import exit_code
+
+_ARTIFACT_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_OTHER = re.compile(r"[^a-z0-9]+")
+
+STEP_RETRY_DELAYS: list[float] = [30, 300]
+"""Seconds. HTTP calls retry by themselves for minutes, so a step that failed is given a longer rest."""
+
+
+def is_temporary(task: Any, run: Any, state: State[Any]) -> bool:  # noqa: ARG001 - the form Prefect asks for
+    """Whether a failed step may succeed when run again."""
+    return isinstance(state.result(raise_on_failure=False), TemporaryError)
+
+
+def the_day(given: date | None) -> date:
+    """`given`, else the UTC day before the flow run was due, so that a late or retried run keeps its day."""
+    due = flow_run.scheduled_start_time or datetime.now(UTC)
+    return given or due.astimezone(UTC).date() - timedelta(days=1)
+
+
+def run_name() -> str:
+    """`full-sweep/chat/2025-09-13`: the flow, the project and the day."""
+    values = flow_run.parameters
+    return f"{flow_run.flow_name}/{values['project']}/{values.get('date') or the_day(None)}"
+
+
+def report_run_name() -> str:
+    """`report/zenrows-errors/chat/2025-09-13`: the report, the project and the first day."""
+    values = flow_run.parameters
+    project = values.get("project") or "all"
+    return f"report/{values.get('name')}/{project}/{values.get('start') or the_day(None)}"
+
+
+def artifact_key(*parts: str) -> str:
+    """A key of the letters Prefect allows, which keeps projects apart that differ in other letters."""
+    name = "-".join(parts)
+    if _ARTIFACT_KEY.fullmatch(name):
+        return name
+    readable = _OTHER.sub("-", name.lower()).strip("-")
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def final_state(results: Sequence[StepResult]) -> State[Any]:
+    """Completed when every step was, else Failed; the message counts and names what was not.
+
+    Prefect calls a flow completed whatever its tasks did, unless the flow says otherwise.
+    """
+    wrong = [result for result in results if result.exit_code or result.state in ("failed", "not run")]
+    if not exit_code(results) and not wrong:
+        return Completed(message=f"{len(results)} steps done", data=list(results))
+    named = "; ".join(f"{result.step} {result.state}: {result.summary}" for result in wrong)
+    return Failed(message=f"{len(wrong)} of {len(results)} steps: {named}", data=list(results))

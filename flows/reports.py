@@ -1,0 +1,76 @@
+"""The flow `report`: any report, published as a CSV file with artifacts that show and link it."""
+
+import csv
+import datetime as dt
+import io
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows import _common
+from lse.archive.files import write_atomically
+from lse.archive.layout import project_slug
+from lse.pipeline import report as compute
+from lse.reports import Request
+from lse.resources import Resources
+from lse.settings import load_settings
+
+SHOWN_ROWS = 500
+"""Rows of the table artifact; the server refuses events above 1.5 MB (measured)."""
+
+
+@task(
+    retries=len(_common.STEP_RETRY_DELAYS),
+    retry_delay_seconds=_common.STEP_RETRY_DELAYS,
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_common.is_temporary,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def write_csv(name: str, request: Request) -> Path:
+    """Compute the report from the store and write it below the archive folder; returns the file."""
+    settings = load_settings()
+    with Resources(settings) as resources:
+        text = compute(resources, name, request, form="csv")
+    folder = (
+        settings.archive_dir
+        / "reports"
+        / name
+        / (project_slug(request.project) if request.project else "all")
+    )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{request.start}_{request.end}.csv"
+    write_atomically(path, text.encode())
+    return path.absolute()
+
+
+@flow(name="report", flow_run_name=_common.report_run_name, persist_result=False)
+def report(
+    name: str = "zenrows-errors",
+    project: str | None = None,
+    start: dt.date | None = None,
+    end: dt.date | None = None,
+) -> State[Any]:
+    """Publish a report as a CSV file, with a link to it and a table of its first rows as artifacts.
+
+    Args:
+        name: The report, as on the command line.
+        project: One project; all when left out.
+        start: First UTC day; the day before the run was due when left out.
+        end: Last UTC day, included; the same as `start` when left out.
+    """
+    first = _common.the_day(start)
+    request = Request(first, end or first, project)
+    path = write_csv(name, request)
+    rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
+    key = _common.artifact_key(name, project or "all")
+    about = f"{name} of {project or 'all projects'}, {request}"
+    create_link_artifact(key=f"{key}-csv", link=path.as_uri(), link_text=path.name, description=about)
+    cut = f", the first {SHOWN_ROWS} of {len(rows)} rows" if len(rows) > SHOWN_ROWS else ""
+    create_table_artifact(key=key, table=rows[:SHOWN_ROWS], description=f"{about}{cut}; file: {path}")
+    return Completed(message=f"{len(rows)} rows in {path}")

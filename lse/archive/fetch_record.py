@@ -1,0 +1,54 @@
+"""What the last fetch of a project day counted, kept beside its trace files.
+
+The ledger in the store says the same; the file makes it known again when the store is not there.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lse.archive.files import write_atomically
+from lse.archive.layout import FETCH_RECORD
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRecord:
+    """The figures of one fetch."""
+
+    project: str
+    project_id: str
+    date: str
+    source: str
+    fetched_at: str
+    """End of the fetch, ISO 8601, UTC."""
+    complete: bool
+    reason: str
+    """What proves completeness, or what is missing."""
+    walks: int
+    runs: int
+    traces: int
+    feedback: int
+    missing_parents: int
+    unplaced: int
+    server_runs: int | None
+    server_traces: int | None
+
+    @property
+    def time(self) -> datetime:
+        """`fetched_at` as an aware time."""
+        return datetime.fromisoformat(self.fetched_at)
+
+
+def write_fetch_record(folder: Path, record: FetchRecord) -> None:
+    """Keep `record` in the day's folder."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(folder / FETCH_RECORD, json.dumps(asdict(record), indent=2).encode() + b"\n")
+
+
+def read_fetch_record(folder: Path) -> FetchRecord | None:
+    """The record in the day's folder; None when no fetch has finished there."""
+    try:
+        return FetchRecord(**json.loads((folder / FETCH_RECORD).read_bytes()))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,35 @@
+"""The command line: parse, call one function, print what it returns.
+
+Data goes to stdout as plain text; progress, warnings and errors go to stderr. Every failure is one line
+that says what happened and a hint, with the exit code of its kind.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from lse.errors import LseError
+
+
+def main() -> None:
+    """Run `lse` with the arguments of this process and exit."""
+    # Our own process never traces itself into the account it archives.
+    os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, _interrupt)
+    from lse.cli.app import app
+    from lse.cli.output import print_error
+
+    try:
+        app(prog_name="lse")
+    except LseError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say no more
+        sys.exit(1)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form signal asks for
+    raise KeyboardInterrupt

@@ -1,0 +1,151 @@
+"""`lse db`: the database and its schema."""
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lse.cli.options import Date, EndDate, Json, ProjectName, StartDate, days, resources, settings
+from lse.cli.output import print_json, print_line
+from lse.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lse.store.embedded import EmbeddedPostgres
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded Postgres and leave it running."""
+    print_line(f"running at {_embedded().start()}")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded Postgres."""
+    _embedded().stop()
+    print_line("stopped")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Say which database is used, whether it answers, and at which revision its schema is."""
+    from lse.store.migrate import current, head
+
+    facts: dict[str, str | None] = {"database": "LSE_DATABASE_URL"}
+    if settings().database_url is None:
+        server = _embedded().status()
+        state = "running" if server.running else "stopped"
+        facts = {
+            "database": "embedded",
+            "server": f"{state}, {'stays' if server.stays else 'started as needed'}",
+        }
+        facts["folder"] = str(server.folder)
+    with resources() as opened:
+        facts["revision"] = current(opened.database_url)
+    facts["latest revision"] = head()
+    if json:
+        print_json({name.replace(" ", "_"): value for name, value in facts.items()})
+        return
+    for name, value in facts.items():
+        print_line(f"{name:<16} {value or '-'}")
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the schema to the latest revision."""
+    from lse.store import migrate
+
+    with resources() as opened:
+        migrate.upgrade(opened.database_url)
+    print_line(f"at revision {migrate.head()}, the latest")
+
+
+@app.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="The revision to go back to, or `base` for none.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take the schema back; what later revisions added is dropped. The archive is not touched."""
+    from lse.store import migrate
+
+    if not yes:
+        typer.confirm(f"Take the schema back to {revision} and drop what came later?", abort=True, err=True)
+    with resources() as opened:
+        migrate.downgrade(opened.database_url, revision)
+    print_line(f"at revision {revision}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql on the store; further arguments go to psql."""
+    with resources() as opened:
+        # The address goes by the environment: arguments are visible to every user of the machine.
+        environment = os.environ | _psql_variables(opened.database_url)
+        done = subprocess.run([_psql_program(), *context.args], env=environment, check=False)  # noqa: S603
+    raise typer.Exit(done.returncode)
+
+
+@app.command()
+def quarantine(
+    project: ProjectName,
+    date: Date = None,
+    start_date: StartDate = None,
+    end_date: EndDate = None,
+    json: Json = False,
+) -> None:
+    """List the runs kept raw because they could not be loaded, with the reason of each."""
+    chosen = days(date, start_date, end_date)
+    with resources() as opened:
+        found = [(day, item) for day in chosen.of(project) for item in opened.store.quarantined(day)]
+    if json:
+        names = ("run_id", "trace_id", "reason", "quarantined_at")
+        print_json(
+            [{"date": day.day, **{name: getattr(item, name) for name in names}} for day, item in found]
+        )
+        return
+    for day, item in found:
+        print_line(
+            f"{day}  run {item.run_id or '(no id)'} of trace {item.trace_id or '(none)'}: {item.reason}"
+        )
+    if not found:
+        print_line("nothing is in quarantine")
+
+
+def _embedded() -> "EmbeddedPostgres":
+    from lse.resources import embedded_postgres
+
+    configured = settings()
+    if configured.database_url is not None:
+        raise ConfigurationError(
+            "LSE_DATABASE_URL is set, so lse runs no Postgres of its own.",
+            hint="Start and stop that server with its own tools, or unset the variable.",
+        )
+    return embedded_postgres(configured)
+
+
+def _psql_program() -> str:
+    """The psql on the path, else the one beside the embedded server's programs."""
+    from lse.store.embedded import find_binaries
+
+    program = shutil.which("psql") or shutil.which("psql", path=str(find_binaries(settings())))
+    if program is None:
+        raise ConfigurationError("There is no psql.", hint="Install the PostgreSQL client programs.")
+    return program
+
+
+def _psql_variables(url: str) -> dict[str, str]:
+    from psycopg.conninfo import conninfo_to_dict
+
+    names = {
+        "host": "PGHOST",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "password": "PGPASSWORD",
+        "dbname": "PGDATABASE",
+    }
+    parts = conninfo_to_dict(url)
+    return {variable: str(parts[name]) for name, variable in names.items() if parts.get(name)}

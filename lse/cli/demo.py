@@ -1,0 +1,5 @@
+"""`lse demo`."""
+
+
+def demo() -> None:
+    """Demo."""

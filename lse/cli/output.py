@@ -1,0 +1,132 @@
+"""What the command line prints, and where."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lse.errors import LseError
+from lse.formats import visible
+from lse.models.results import Progress, StepResult
+
+
+def wants_json() -> bool:
+    """Whether this command was asked for JSON, known even when its arguments cannot be parsed."""
+    return "--json" in sys.argv
+
+
+def print_data(text: str) -> None:
+    """Write `text` to stdout as it is: bytes, without markup or wrapping."""
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON document to stdout."""
+    print_data(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Write a line for people to stdout."""
+    print_data(visible(text) + "\n")
+
+
+def tell(text: str) -> None:
+    """Write a line for people to stderr."""
+    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.flush()
+
+
+def print_error(error: LseError) -> None:
+    """Say what happened and what to do next: on stderr, and as the JSON document when one was asked for."""
+    tell(f"lse: {error.message}")
+    if error.hint:
+        tell(f"     {error.hint}")
+    if wants_json():
+        print_json(error_document(error))
+
+
+def error_document(error: LseError) -> dict[str, Any]:
+    """An error as JSON."""
+    return {
+        "error": {
+            "kind": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        }
+    }
+
+
+def print_result(item: str, result: StepResult) -> None:
+    """One line for a step of `item`, and a line for each detail that needs a look."""
+    print_line(f"{item}  {result.step:<7} {result.state:<11} {result.summary}")
+    for detail in result.details[:20]:
+        print_line(f"    {detail}")
+    if len(result.details) > 20:
+        print_line(f"    … and {len(result.details) - 20} more; --json lists them all")
+    if result.hint:
+        tell(f"    {result.hint}")
+
+
+def result_document(result: StepResult) -> Mapping[str, Any]:
+    """A step's result as JSON."""
+    return {
+        "step": result.step,
+        "state": result.state,
+        "summary": result.summary,
+        "figures": dict(result.figures),
+        "details": list(result.details),
+        "hint": result.hint,
+        "exit_code": result.exit_code,
+    }
+
+
+@contextmanager
+def progress_bar(label: str, *, after: float = 1.0) -> Iterator[Progress]:
+    """A bar on stderr for work that takes longer than `after` seconds; silent when not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None  # noqa: ARG005
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bars.add_task(visible(label), total=None)
+    begin = time.monotonic()
+
+    def advance(done: int, total: int | None) -> None:
+        if time.monotonic() - begin >= after and not bars.live.is_started:
+            bars.start()
+        bars.update(task, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        bars.stop()
+
+
+def log_to_stderr(verbosity: int) -> None:
+    """Show warnings of `lse`, with `-v` its progress, with `-vv` its details; never other libraries'."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("lse: %(message)s"))
+    logger = logging.getLogger("lse")
+    logger.handlers = [handler]
+    logger.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)])
+    logger.propagate = False
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))

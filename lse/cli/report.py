@@ -1,0 +1,49 @@
+"""`lse report`: one command per report file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lse.cli.options import AnyProject, Date, EndDate, StartDate, days, resources
+from lse.cli.output import print_data
+from lse.reports import report_names, report_summary
+
+app = typer.Typer(no_args_is_help=True)
+
+
+class Origin(StrEnum):
+    """Where a report reads."""
+
+    STORE = "store"
+    FILES = "files"
+
+
+def _add_report(name: str) -> None:
+    @app.command(name, help=report_summary(name))
+    def command(
+        project: AnyProject = None,
+        date: Date = None,
+        start_date: StartDate = None,
+        end_date: EndDate = None,
+        form: Annotated[str | None, typer.Option("--format", "-f", help="How to write it.")] = None,
+        source: Annotated[Origin, typer.Option(help="Read the store or the trace files.")] = Origin.STORE,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    ) -> None:
+        from lse.archive.files import write_atomically
+        from lse.pipeline import report
+        from lse.reports import Request
+
+        chosen = days(date, start_date, end_date)
+        request = Request(chosen.start, chosen.end, project)
+        with resources() as opened:
+            text = report(opened, name, request, origin=source.value, form=form)
+        if output is None:
+            print_data(text)
+        else:
+            write_atomically(output, text.encode())
+
+
+for _name in report_names():
+    _add_report(_name)

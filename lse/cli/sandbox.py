@@ -1,0 +1,124 @@
+"""`lse sandbox`: a LangSmith and a Google Drive on this machine, for trying out."""
+
+import json as json_text
+import signal
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import typer
+
+from lse.cli.options import settings
+from lse.cli.output import print_line, tell
+from lse.errors import TemporaryError, UsageError
+from lse.models.day import parse_day
+
+app = typer.Typer(no_args_is_help=True)
+
+_KEY = "sandbox-key"
+
+Endpoint = Annotated[
+    str | None, typer.Option(help="The sandbox's LangSmith address; default: LANGSMITH_ENDPOINT.")
+]
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of the LangSmith server; 0 takes a free one.")] = 1984,
+    drive_port: Annotated[int, typer.Option(help="Port of the Drive server; 0 takes a free one.")] = 1985,
+    api_key: Annotated[str, typer.Option(help="The key that the LangSmith server accepts.")] = _KEY,
+    rate_limits: Annotated[
+        bool, typer.Option(help="Refuse calls above LangSmith's published rates.")
+    ] = False,
+    keep: Annotated[Path, typer.Option(help="Where the Drive key is written.")] = Path(".lse/sandbox"),
+) -> None:
+    """Serve both until interrupted. What they hold is gone when they stop."""
+    from lse.sandbox import Sandbox
+
+    with Sandbox(api_key=api_key, rate_limits=rate_limits, port=port, drive_port=drive_port) as sandbox:
+        for line in _environment(
+            sandbox.langsmith.url, api_key, sandbox.drive.url, sandbox.write_drive_key(keep)
+        ):
+            print_line(line)
+        tell("Serving. Paste these lines into another terminal; Ctrl-C stops.")
+        stopped = Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+        stopped.wait()
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="Raw LangSmith runs, one JSON object a line.", exists=True)],
+    project: Annotated[str, typer.Option("--project", "-p", help="The project to put them into.")],
+    endpoint: Endpoint = None,
+) -> None:
+    """Put runs from a file into a running sandbox, exactly as they are."""
+    answer = _post(f"{_address(endpoint)}/_sandbox/load?project={quote(project, safe='')}", file.read_bytes())
+    print_line(f"{project}: {json_text.dumps(json_text.loads(answer))}")
+
+
+@app.command()
+def sample(
+    endpoint: Endpoint = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same ids and times.")] = 7,
+    end: Annotated[str | None, typer.Option(help="The last day, YYYY-MM-DD; default: yesterday.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="How many days.")] = 3,
+    traces: Annotated[int, typer.Option(min=1, help="Traces per project and day.")] = 12,
+) -> None:
+    """Let a small research agent write traces into a running sandbox through the real LangSmith SDK."""
+    from lse.sandbox.sample import write_sample
+
+    last: date = parse_day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
+    key = settings().langsmith_api_key
+    written = write_sample(
+        _address(endpoint),
+        key.get_secret_value() if key else _KEY,
+        seed=seed,
+        end=last,
+        days=days,
+        traces_per_day=traces,
+    )
+    for line in written.lines():
+        print_line(line)
+
+
+def _environment(langsmith: str, api_key: str, drive: str, drive_key: Path) -> list[str]:
+    """The settings that make `lse` use the sandbox, as shell lines."""
+    values = {
+        "LANGSMITH_ENDPOINT": langsmith,
+        "LANGSMITH_API_KEY": api_key,
+        "LSE_TARGET": "drive",
+        "LSE_DRIVE_API_ROOT": drive,
+        "LSE_DRIVE_CREDENTIALS": str(drive_key.absolute()),
+    }
+    return [f"export {name}={value}" for name, value in values.items()]
+
+
+def _address(endpoint: str | None) -> str:
+    address = (endpoint or settings().langsmith_endpoint).rstrip("/")
+    if not address.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]")):
+        raise UsageError(
+            f"{address} is no sandbox: a sandbox runs on this machine.",
+            hint="Start one with `lse sandbox serve` and set LANGSMITH_ENDPOINT to its address.",
+        )
+    return address
+
+
+def _post(url: str, body: bytes) -> bytes:
+    request = Request(url, data=body, method="POST")  # noqa: S310 - a loopback address, checked
+    try:
+        with urlopen(request, timeout=120) as answer:  # noqa: S310
+            content: bytes = answer.read()
+            return content
+    except HTTPError as error:
+        reason = error.read().decode("utf-8", "replace")
+        raise UsageError(f"The sandbox refused the file ({error.code}): {reason[:300]}") from None
+    except URLError as error:
+        raise TemporaryError(
+            f"The sandbox does not answer ({type(error.reason).__name__}).",
+            hint="Start it: lse sandbox serve",
+        ) from None

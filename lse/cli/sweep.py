@@ -1,0 +1,82 @@
+"""`lse archive full-sweep`: the plain steps, or the Prefect flow around them."""
+
+import importlib
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import typer
+
+from lse.cli.options import export_flags, resources, settings
+from lse.cli.output import print_json, print_result, progress_bar, result_document
+from lse.models import ProjectDay, StepResult
+from lse.pipeline import exit_code, full_sweep, run_step
+from lse.resources import Resources
+from lse.settings import Settings
+
+
+def sweep_days(
+    days: Sequence[ProjectDay], *, skip: Collection[str], force: bool, flow: bool | None, json: bool
+) -> None:
+    """Sweep each day, print its results as they come, and exit with the first code that is not 0."""
+    as_flow = bool(os.environ.get("PREFECT_API_URL")) if flow is None else flow
+    sweep = _sweep_by_flow if as_flow else _sweep
+    sweeps = [(day, sweep(day, skip, force, quiet=json)) for day in days]
+    if json:
+        documents = [_document(day, results) for day, results in sweeps]
+        print_json(documents[0] if len(documents) == 1 else documents)
+    raise typer.Exit(next((code for _, results in sweeps if (code := exit_code(results))), 0))
+
+
+def _sweep(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
+    def run(step: str, opened: Resources, swept: ProjectDay) -> StepResult:
+        with progress_bar(f"{swept} {step}") as progress:
+            return run_step(step, opened, swept, progress)
+
+    def tell(result: StepResult) -> None:
+        if not quiet:
+            print_result(str(day), result)
+
+    with resources() as opened:
+        return full_sweep(opened, day, skip=skip, force=force, run=run, tell=tell)
+
+
+def _sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
+    prepare_prefect(settings())
+    export_flags()
+    flow = importlib.import_module("flows.full_sweep").full_sweep  # Prefect takes seconds to import
+    skips = {f"skip_{'db' if step == 'load' else step}": True for step in skip}
+    state = flow(project=day.project, date=day.day, force=force, **skips, return_state=True)
+    results: list[StepResult] = state.result(raise_on_failure=False)
+    for result in results:
+        if not quiet:
+            print_result(str(day), result)
+    return results
+
+
+def prepare_prefect(settings: Settings) -> None:
+    """Let a flow run without a Prefect server: quiet, at home in the state directory, patient at its start.
+
+    The first start of Prefect's own temporary server takes up to 41 s on a busy machine (measured); its
+    default patience is 20 s. Whatever is set in the environment wins.
+    """
+    home = {"PREFECT_HOME": str((settings.state_dir / "prefect").absolute())}
+    defaults = {
+        **({} if os.environ.get("PREFECT_API_URL") else home),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "lse",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _document(day: ProjectDay, results: Sequence[StepResult]) -> dict[str, Any]:
+    return {
+        "project": day.project,
+        "date": day.day.isoformat(),
+        "exit_code": exit_code(results),
+        "steps": list(map(result_document, results)),
+    }

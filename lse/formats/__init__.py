@@ -1,0 +1,34 @@
+"""How tables are written. One file of this folder is one format: its `render(table)` gives the text."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Cell = str | int | float | None
+
+_FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n\0]")  # what spreadsheets take for the start of a formula (OWASP)
+_UNSEEN = re.compile(
+    # C0 and C1 controls but for tab and line break, and the marks that change the direction of writing
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns and rows, ready to be written."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Cell]]
+
+
+def inert_cell(cell: Cell) -> str:
+    """The cell as text; what a spreadsheet could take for a formula gets an apostrophe, numbers do not."""
+    if cell is None:
+        return ""
+    text = str(cell)
+    return f"'{text}" if isinstance(cell, str) and _FORMULA.match(text) else text
+
+
+def visible(text: str) -> str:
+    """`text` without characters that move the cursor, change colours or reverse the writing."""
+    return _UNSEEN.sub("", text)

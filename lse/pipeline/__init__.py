@@ -1,0 +1,29 @@
+"""The steps: fetch, pack, upload, load, verify, restore, and full_sweep over them.
+
+Each step takes a project day, may be repeated at any time, and converges. A step returns a `StepResult`
+or raises an `LseError`; it never does half of its work silently.
+"""
+
+from lse.pipeline.common import no_progress
+from lse.pipeline.fetching import fetch
+from lse.pipeline.loading import load, restore
+from lse.pipeline.packing import pack, upload
+from lse.pipeline.reporting import report
+from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
+from lse.pipeline.verifying import verify
+
+__all__ = [
+    "STEPS",
+    "RunStep",
+    "exit_code",
+    "fetch",
+    "full_sweep",
+    "load",
+    "no_progress",
+    "pack",
+    "report",
+    "restore",
+    "run_step",
+    "upload",
+    "verify",
+]

@@ -1,0 +1,68 @@
+"""What several steps need."""
+
+import shlex
+from typing import Any
+
+from lse.archive.fetch_record import FetchRecord, read_fetch_record
+from lse.archive.layout import archived_files
+from lse.errors import UsageError
+from lse.models import ProjectDay
+from lse.resources import Resources
+
+
+def no_progress(done: int, total: int | None) -> None:
+    """Progress that nobody watches."""
+
+
+def note(resources: Resources, day: ProjectDay, **facts: Any) -> None:
+    """Write facts to the ledger, when there is one."""
+    if resources.ledger is not None:
+        resources.ledger.record(day, **facts)
+
+
+def is_empty(resources: Resources, day: ProjectDay) -> bool:
+    """Whether a finished fetch found the day without runs. Raises `UsageError` when nothing was fetched."""
+    if archived_files(resources.folder(day)) or resources.zip_path(day).exists():
+        return False
+    if read_fetch_record(resources.folder(day)) is None:
+        raise UsageError(
+            f"Nothing of {day} is archived in {resources.folder(day)}.",
+            hint=f"Fetch it first: lse archive fetch {options(day)}",
+        )
+    return True
+
+
+def fetch_facts(record: FetchRecord) -> dict[str, Any]:
+    """What the ledger keeps of a fetch."""
+    return {
+        "fetched_at": record.time,
+        "api": record.source,
+        "complete": record.complete,
+        "walks": record.walks,
+        "runs": record.runs,
+        "traces": record.traces,
+        "feedback": record.feedback,
+        "server_runs": record.server_runs,
+        "server_traces": record.server_traces,
+        "failed_step": None if record.complete else "fetch",
+        "failure": None if record.complete else record.reason,
+    }
+
+
+def options(day: ProjectDay) -> str:
+    """The command line options that name `day`."""
+    return f"--project {shlex.quote(day.project)} --date {day.day.isoformat()}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def sized(number: float) -> str:
+    """A number of bytes for people, in powers of ten."""
+    units = ["bytes", "kB", "MB", "GB"]
+    while number >= 1000 and len(units) > 1:
+        number /= 1000
+        units.pop(0)
+    return f"{number:.0f} {units[0]}" if units[0] == "bytes" else f"{number:.1f} {units[0]}"

@@ -1,0 +1,100 @@
+"""The step `fetch`: bring the trace files of a day up to date, and prove that no run is missing."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection
+from uuid import UUID
+
+from lse.archive.assemble import index_spool, write_traces
+from lse.archive.fetch_record import FetchRecord, write_fetch_record
+from lse.archive.identity import Unplaced, identify_feedback
+from lse.archive.layout import UNPLACED
+from lse.archive.merge import missing_parents
+from lse.archive.spool import Spool
+from lse.errors import IncompleteError, TemporaryError, UsageError
+from lse.models import Progress, ProjectDay, RawFeedback, StepResult
+from lse.pipeline.common import fetch_facts, no_progress, note
+from lse.resources import Resources
+from lse.sources import Source, Window
+from lse.sources._walk import Proof, walk_until_proved
+
+logger = logging.getLogger(__name__)
+
+
+def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
+    """Bring the trace files of `day` up to date with the source, and prove that none is missing.
+
+    Raises `UsageError` for a day that has not begun or an unknown project.
+    """
+    if day.start > resources.now():
+        raise UsageError(f"{day.day} has not begun yet (UTC).", hint="Fetch a day that is over.")
+    source = resources.source
+    project = source.project(day.project)
+    spool = Spool(resources.spool_folder(day), f"{source.walk_name} {project.id} {day.day}")
+    if spool.position.pages:
+        logger.info("Continuing the fetch of %s after page %d.", day, spool.position.pages)
+    window = Window(project, day.start, day.end)
+    proof = walk_until_proved(source, window, spool, lambda runs: progress(runs, None))
+    record = _assemble(resources, day, project.id, spool, proof)
+    spool.discard()
+    note(resources, day, **fetch_facts(record))
+    return _fetched(record)
+
+
+def _assemble(
+    resources: Resources, day: ProjectDay, project_id: str, spool: Spool, proof: Proof
+) -> FetchRecord:
+    """Write the trace files from the spool, and the record of what was counted."""
+    folder, index = resources.folder(day), index_spool(spool)
+    feedback = _feedback(resources.source, index.with_feedback)
+    orphans = 0
+    for trace, _changed in write_traces(folder, spool, index, feedback):
+        orphans += len(missing_parents(trace))
+    reason = f"{proof.reason}; {orphans} runs lack their parent or root" if orphans else proof.reason
+    record = FetchRecord(
+        project=day.project,
+        project_id=project_id,
+        date=day.day.isoformat(),
+        source=resources.source.walk_name,
+        fetched_at=resources.now().isoformat(timespec="seconds"),
+        complete=proof.complete and not orphans,
+        reason=reason,
+        walks=proof.walks,
+        runs=len(index.runs),
+        traces=len(index.traces),
+        feedback=sum(map(len, feedback.values())),
+        missing_parents=orphans,
+        unplaced=len(index.unplaced),
+        server_runs=proof.server.runs if proof.server else None,
+        server_traces=proof.server.traces if proof.server else None,
+    )
+    write_fetch_record(folder, record)
+    return record
+
+
+def _feedback(source: Source, run_ids: Collection[UUID]) -> dict[UUID, list[RawFeedback]]:
+    found: dict[UUID, list[RawFeedback]] = defaultdict(list)
+    for text in source.feedback(map(str, sorted(run_ids))):
+        try:
+            item = identify_feedback(text)
+        except Unplaced as error:
+            raise TemporaryError(f"The source sent feedback that names no run: {error}.") from error
+        found[item.run_id].append(item)
+    return found
+
+
+def _fetched(record: FetchRecord) -> StepResult:
+    counted = f"{record.runs} runs of {record.traces} traces, {record.feedback} feedback records"
+    whole = record.complete and not record.unplaced
+    unplaced = f"; {record.unplaced} runs name no trace and are kept in {UNPLACED}" if record.unplaced else ""
+    state = "complete" if record.complete else "partial"
+    return StepResult(
+        "fetch",
+        "done" if whole else "partial",
+        f"{counted}; {state}: {record.reason}{unplaced}",
+        {**fetch_facts(record), "fetched_at": record.fetched_at},
+        hint=""
+        if whole
+        else "Run it again later; a day that stays partial is shown by `lse archive verify`.",
+        exit_code=0 if whole else IncompleteError.exit_code,
+    )

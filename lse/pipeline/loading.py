@@ -1,0 +1,90 @@
+"""The steps `load` and `restore`: from the archive into the store, and back to trace files."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from lse.archive.fetch_record import read_fetch_record
+from lse.archive.layout import UNPLACED, archive_name, archived_files
+from lse.archive.restore import restore_zip
+from lse.archive.trace_file import read_trace, read_trace_file
+from lse.archive.zip import open_zip
+from lse.errors import IncompleteError, UsageError
+from lse.models import Progress, ProjectDay, StepResult, Trace
+from lse.pipeline.common import counted, fetch_facts, is_empty, no_progress
+from lse.resources import Resources
+
+
+def load(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
+    """Load the trace files of `day`, or its zip where they are gone, into the store."""
+    if is_empty(resources, day):
+        return StepResult("load", "unchanged", "no traces on this day, so there is nothing to load")
+    store, record = resources.store, read_fetch_record(resources.folder(day))
+    result = store.load(
+        day,
+        _archived_traces(resources, day),
+        unplaced=_unplaced(resources, day),
+        progress=_adding_up(progress, record.runs if record else None),
+    )
+    if record:
+        store.record(day, **fetch_facts(record))
+    changed = result.inserted + result.updated
+    quarantined = f", {result.quarantined} quarantined" if result.quarantined else ""
+    return StepResult(
+        "load",
+        "partial" if result.quarantined else "done" if changed else "unchanged",
+        f"{counted(result.inserted, 'run')} inserted, {result.updated:,} updated,"
+        f" {result.unchanged:,} unchanged{quarantined}",
+        asdict(result),
+        hint="See them with `lse db quarantine`." if result.quarantined else "",
+        exit_code=IncompleteError.exit_code if result.quarantined else 0,
+    )
+
+
+def restore(
+    resources: Resources, day: ProjectDay, progress: Progress = no_progress, *, force: bool = False
+) -> StepResult:
+    """Bring the trace files of `day` back from the target, or from the local zip when no target is set."""
+    path = resources.zip_path(day)
+    with tempfile.TemporaryDirectory(prefix="lse-restore-") as scratch:
+        if resources.settings.target is not None:
+            path = Path(scratch) / path.name
+            resources.target.get(archive_name(day), path, lambda got: progress(got, None))
+        elif not path.exists():
+            raise UsageError(f"{path} does not exist and no target is set.", hint="Set LSE_TARGET.")
+        manifest, kept = restore_zip(path, resources.folder(day), day, force=force)
+    moved = f"; what was there is in {kept}" if kept else ""
+    summary = f"{counted(len(manifest.files), 'file')} in {resources.folder(day)}{moved}"
+    return StepResult(
+        "restore", "done", summary, {**manifest.counts, "content_sha256": manifest.content_sha256}
+    )
+
+
+def _adding_up(progress: Progress, total: int | None) -> Callable[[int], None]:
+    """A progress that is told how much more is done."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, total)
+
+    return advance
+
+
+def _archived_traces(resources: Resources, day: ProjectDay) -> Iterator[Trace]:
+    """The traces of the day, from its trace files or else from its zip."""
+    files = [path for path in archived_files(resources.folder(day)) if path.name != UNPLACED]
+    if files:
+        yield from map(read_trace_file, files)
+        return
+    with open_zip(resources.zip_path(day)) as archive:
+        for entry in archive.manifest.files:
+            if entry.path != UNPLACED:
+                yield read_trace(archive.read(entry).splitlines(keepends=True), entry.path)
+
+
+def _unplaced(resources: Resources, day: ProjectDay) -> list[bytes]:
+    path = resources.folder(day) / UNPLACED
+    return path.read_bytes().splitlines() if path.exists() else []

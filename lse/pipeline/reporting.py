@@ -1,0 +1,55 @@
+"""`report`: a question answered from the store, or from the trace files with the same answer."""
+
+import logging
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from lse.archive.layout import UNPLACED, archived_files, day_folder
+from lse.archive.trace_file import read_trace_file
+from lse.errors import UsageError
+from lse.models import ProjectDay, UnreadableRun, parse_run
+from lse.reports import DatedRun, Request, find_report
+from lse.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+Origin = Literal["store", "files"]
+
+
+def report(
+    resources: Resources, name: str, request: Request, *, origin: Origin = "store", form: str | None = None
+) -> str:
+    """The report called `name` as text. Raises `UsageError` for a name or a form that there is not."""
+    chosen = find_report(name)
+    form = form or chosen.FORMATS[0]
+    if form not in chosen.FORMATS:
+        raise UsageError(f"{name} has no format {form!r}.", hint=f"Formats: {', '.join(chosen.FORMATS)}.")
+    if origin == "store":
+        rows = chosen.from_store(resources.store, request)
+    else:
+        rows = chosen.from_runs(_dated_runs(resources.settings.data_dir, request), request)
+    return chosen.render(rows, request, form)
+
+
+def _dated_runs(data_dir: Path, request: Request) -> Iterator[DatedRun]:
+    """Every run in the trace files of the requested days that a load would not quarantine."""
+    skipped = 0
+    for day in request.days:
+        for path in _trace_files(data_dir, request.project, day):
+            for raw in read_trace_file(path).runs:
+                try:
+                    yield DatedRun(day, parse_run(raw.text))
+                except UnreadableRun:
+                    skipped += 1
+    if skipped:
+        logger.warning("%d runs cannot be read and are not in the report; a load quarantines them.", skipped)
+
+
+def _trace_files(data_dir: Path, project: str | None, day: date) -> list[Path]:
+    if project is not None:
+        folders = [day_folder(data_dir, ProjectDay(project, day))]
+    else:
+        folders = sorted(data_dir.glob(f"*/{day.isoformat()}"))
+    return [path for folder in folders for path in archived_files(folder) if path.name != UNPLACED]

@@ -1,0 +1,106 @@
+"""`full_sweep`: the steps of a day in their order, each independent of those it does not need."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from lse.archive.fetch_record import FetchRecord, read_fetch_record
+from lse.errors import LseError
+from lse.models import Progress, ProjectDay, StepResult
+from lse.pipeline.common import no_progress, note
+from lse.pipeline.fetching import fetch
+from lse.pipeline.loading import load
+from lse.pipeline.packing import pack, upload
+from lse.pipeline.verifying import verify
+from lse.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+STEPS = ("fetch", "pack", "upload", "load", "verify")
+"""The steps of a full sweep, in their order."""
+
+_NEEDS = {"pack": "fetch", "upload": "pack", "load": "fetch", "verify": "fetch"}
+
+_FUNCTIONS: dict[str, Callable[[Resources, ProjectDay, Progress], StepResult]] = {
+    "fetch": fetch,
+    "pack": pack,
+    "upload": upload,
+    "load": load,
+    "verify": verify,
+}
+
+RunStep = Callable[[str, Resources, ProjectDay], StepResult]
+
+
+def run_step(
+    step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress
+) -> StepResult:
+    """Run the step called `step`."""
+    return _FUNCTIONS[step](resources, day, progress)
+
+
+def full_sweep(
+    resources: Resources,
+    day: ProjectDay,
+    *,
+    skip: Collection[str] = (),
+    force: bool = False,
+    run: RunStep = run_step,
+    tell: Callable[[StepResult], None] | None = None,
+) -> list[StepResult]:
+    """Run the steps that `skip` does not name, each through `run`; one result per step, in order.
+
+    A step that fails does not stop the steps that do not need it. A settled day whose fetch was proved
+    complete is not fetched again unless `force` is given. Raises `BusyError` when another process sweeps
+    the same day, and whatever makes every step pointless: a wrong day, key, project or configuration.
+    """
+    results: dict[str, StepResult] = {}
+    with resources.lock(day):
+        for step in STEPS:
+            results[step] = _sweep_step(step, resources, day, skip, force, results, run)
+            if tell is not None:
+                tell(results[step])
+    return list(results.values())
+
+
+def exit_code(results: Iterable[StepResult]) -> int:
+    """The exit code of several steps: that of the first failure, else of the first that was not whole."""
+    results = list(results)
+    failed = [result.exit_code for result in results if result.state == "failed"]
+    return next(iter(failed + [result.exit_code for result in results if result.exit_code]), 0)
+
+
+def _sweep_step(
+    step: str,
+    resources: Resources,
+    day: ProjectDay,
+    skip: Collection[str],
+    force: bool,
+    results: dict[str, StepResult],
+    run: RunStep,
+) -> StepResult:
+    needed = results.get(_NEEDS.get(step, ""))
+    if step in skip:
+        return StepResult(step, "skipped", "skipped, as asked")
+    if needed is not None and needed.state in ("failed", "not run"):
+        return StepResult(step, "not run", f"needs {needed.step}, which did not succeed")
+    if step == "fetch" and not force and (record := _settled(resources, day)):
+        return StepResult("fetch", "unchanged", f"complete and settled since {record.fetched_at}")
+    begin = time.monotonic()
+    try:
+        result = run(step, resources, day)
+    except LseError as error:
+        logger.debug("The step %s of %s failed.", step, day, exc_info=True)
+        result = StepResult(step, "failed", error.message, hint=error.hint, exit_code=error.exit_code)
+        note(resources, day, failed_step=step, failure=error.message)
+    seconds = round(time.monotonic() - begin, 3)
+    return replace(result, figures={**result.figures, "seconds": seconds})
+
+
+def _settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:
+    """The record of a complete fetch that ended after the day's settle time."""
+    record = read_fetch_record(resources.folder(day))
+    settle = timedelta(hours=resources.settings.settle_hours)
+    return record if record and record.complete and record.time >= day.end + settle else None

@@ -1,0 +1,135 @@
+"""What the steps work with, each opened when first used: source, target, store."""
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lse.archive.layout import archive_name, day_folder, project_slug
+from lse.errors import BusyError, ConfigurationError, TemporaryError
+from lse.models import ProjectDay
+from lse.settings import Settings
+from lse.sources import Source, open_source
+from lse.store import Store
+from lse.store.embedded import EmbeddedPostgres, find_binaries
+from lse.store.migrate import upgrade
+from lse.targets import Target, open_target
+
+logger = logging.getLogger(__name__)
+
+
+class Resources:
+    """The outside world of one command or flow run; close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opened = ExitStack()
+
+    @cached_property
+    def source(self) -> Source:
+        """Where runs come from."""
+        source = open_source(self.settings)
+        self._opened.callback(source.close)
+        return source
+
+    @cached_property
+    def target(self) -> Target:
+        """Where archives go. Raises `ConfigurationError` when none is set."""
+        if self.settings.target is None:
+            raise ConfigurationError(
+                "No target is set, so there is nowhere to upload to.",
+                hint="Set LSE_TARGET to `drive` or `directory:/path`, or sweep with --skip-upload.",
+            )
+        target = open_target(self.settings.target, self.settings)
+        self._opened.callback(target.close)
+        return target
+
+    @cached_property
+    def database_url(self) -> str:
+        """The store's address; without one set, an embedded Postgres is started and migrated."""
+        if self.settings.database_url is not None:
+            return self.settings.database_url.get_secret_value()
+        url = self._opened.enter_context(embedded_postgres(self.settings).running())
+        upgrade(url)
+        return url
+
+    @cached_property
+    def store(self) -> Store:
+        """The runs store, reachable and migrated. Raises `LseError` saying what to do otherwise."""
+        store = Store(self.database_url)
+        store.check()
+        return store
+
+    @cached_property
+    def ledger(self) -> Store | None:
+        """The store for notes on steps that do not need it; without one None, and one warning."""
+        try:
+            return self.store
+        except (TemporaryError, ConfigurationError) as error:
+            logger.warning("The ledger is not written: %s", error)
+            return None
+
+    @contextmanager
+    def lock(self, day: ProjectDay) -> Iterator[None]:
+        """Hold `day` against every other process. Raises `BusyError` when somebody else holds it.
+
+        A lock in the database reaches all machines; a file lock holds off this machine's other processes
+        also when there is no database. Both end with the process that holds them.
+        """
+        with ExitStack() as held:
+            held.enter_context(_file_lock(self.settings.state_dir, day))
+            if self.ledger is not None:
+                held.enter_context(self.ledger.lock(day))
+            yield
+
+    def folder(self, day: ProjectDay) -> Path:
+        """Where the trace files of `day` are."""
+        return day_folder(self.settings.data_dir, day)
+
+    def zip_path(self, day: ProjectDay) -> Path:
+        """Where the zip of `day` is."""
+        return self.settings.archive_dir / archive_name(day)
+
+    def spool_folder(self, day: ProjectDay) -> Path:
+        """Where an unfinished fetch of `day` is kept."""
+        return self.settings.state_dir / "fetch" / project_slug(day.project) / day.day.isoformat()
+
+    def now(self) -> datetime:
+        """The time, UTC."""
+        return datetime.now(UTC)
+
+    def close(self) -> None:
+        """Close whatever was opened."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _file_lock(state_dir: Path, day: ProjectDay) -> Iterator[None]:
+    path = state_dir / "locks" / f"{project_slug(day.project)}_{day.day.isoformat()}"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"Another process works on {day}.", hint="Run it again when that one is done."
+            ) from None
+        yield
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """The Postgres that `lse` runs itself, below the state directory."""
+    return EmbeddedPostgres(settings.state_dir, find_binaries(settings))
