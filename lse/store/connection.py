@@ -31,7 +31,8 @@ _KEEPALIVES = {
 _SESSION = b"""
 select set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false),
        set_config('statement_timeout', %(statement)s, false), set_config('lock_timeout', '30s', false),
-       set_config('idle_in_transaction_session_timeout', '15min', false)
+       set_config('idle_in_transaction_session_timeout', '15min', false),
+       set_config('idle_session_timeout', '0', false)
 """
 _UPGRADE = "Run `lse db upgrade`."
 

@@ -1,0 +1,161 @@
+"""The runs store as the rest of `lse` sees it."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection, ServerCursor
+from psycopg.rows import class_row, dict_row
+
+from lse.errors import BusyError
+from lse.models import ProjectDay, Trace
+from lse.store import revisions
+from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
+from lse.store.ledger import LedgerEntry, write_entry
+from lse.store.loading import LoadResult, Progress, load
+from lse.store.partitions import ensure_partition, refresh_statistics
+from lse.store.queries import QUERIES
+
+_GRACE = 30.0
+"""The server's own timeout comes first; the client hangs up when nothing is heard for this much longer."""
+
+_WORTH_ANALYZING = 1_000
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A run or feedback record that could not be loaded. `content_hash` is that of its exact text."""
+
+    run_id: UUID | None
+    trace_id: UUID | None
+    content_hash: UUID
+    reason: str
+    quarantined_at: datetime
+
+
+class Store:
+    """The Postgres database of runs, feedback, quarantine and ledger.
+
+    Holds an address and nothing open: each method connects for itself, so a store may be shared between
+    threads. Every method raises `TemporaryError` when the database does not answer and `ConfigurationError`
+    when address, password or tables are missing; no message quotes data or password.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __repr__(self) -> str:
+        return "Store(...)"
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` unless the database answers and its schema is the current one."""
+        revisions.check(self._url)
+
+    @contextlib.contextmanager
+    def lock(self, day: ProjectDay) -> Iterator[None]:
+        """Hold the project day: nobody else's `lock` on it succeeds meanwhile. A crash frees it.
+
+        Raises `BusyError` at once when another holds it, and `TemporaryError` at the end when the lock was
+        lost on the way.
+        """
+        with contextlib.closing(connect(self._url)) as connection:
+            if not _ask(connection, QUERIES["try_lock_day"], day):
+                raise BusyError(f"{day} is being worked on by another process.", hint="Try again later.")
+            yield
+            _ask(connection, QUERIES["unlock_day"], day)
+
+    def load(
+        self,
+        day: ProjectDay,
+        traces: Iterable[Trace],
+        *,
+        progress: Progress | None = None,
+        batch_runs: int = 2_000,
+    ) -> LoadResult:
+        """Load the traces of `day`: all of it or nothing, and the same again when repeated.
+
+        `progress` is called with how many more runs are done. Rows of the day that are not in `traces`
+        stay. A run that cannot be typed or that Postgres refuses is quarantined alone. In `data`, an
+        escaped NUL stands as U+FFFD and `sanitized` is true; the archive has the exact text.
+        """
+        with translated(), connect(self._url) as connection:
+            ensure_partition(connection, day.day)
+            with connection.transaction():
+                result = load(connection, day, traces, progress, batch_runs)
+            if result.inserted + result.updated >= _WORTH_ANALYZING:
+                refresh_statistics(connection, day.day)
+        return result
+
+    def run_hashes(self, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
+        """(trace_id, run_id, content_hash) of each run of `day`, in order of the ids; streamed."""
+        return self._stream(QUERIES["run_hashes"], day)
+
+    def feedback_hashes(self, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
+        """(run_id, feedback_id, content_hash) of each feedback record of `day`, in that order; streamed."""
+        return self._stream(QUERIES["feedback_hashes"], day)
+
+    def quarantined(self, day: ProjectDay) -> list[Quarantined]:
+        """What of `day` could not be loaded, and why."""
+        with self._reading() as connection, connection.cursor(row_factory=class_row(Quarantined)) as cursor:
+            return cursor.execute(QUERIES["quarantined"], _key(day)).fetchall()
+
+    def ledger(self, day: ProjectDay) -> LedgerEntry | None:
+        """The ledger's entry for `day`, or None when nothing was ever done for it."""
+        with self._reading() as connection, connection.cursor(row_factory=class_row(LedgerEntry)) as cursor:
+            return cursor.execute(QUERIES["ledger"], _key(day)).fetchone()
+
+    def ledgers(
+        self, project: str | None = None, start: date | None = None, end: date | None = None
+    ) -> list[LedgerEntry]:
+        """The ledger's entries by project and day; `start` and `end` are inclusive, None does not limit."""
+        parameters = {"project": project, "start": start, "end": end}
+        with self._reading() as connection, connection.cursor(row_factory=class_row(LedgerEntry)) as cursor:
+            return cursor.execute(QUERIES["ledgers"], parameters).fetchall()
+
+    def record(self, day: ProjectDay, **columns: Any) -> None:
+        """Write `columns`, named as in `LedgerEntry`, into the ledger's entry for `day`; the others stay."""
+        with translated(), connect(self._url) as connection, deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+            write_entry(connection, day, columns)
+
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a report's query, as dicts, read in a transaction that cannot write."""
+        with self._reading() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(sql.encode(), parameters).fetchall()
+
+    def projects(self) -> list[str]:
+        """The names of the projects in the ledger, sorted."""
+        with self._reading() as connection:
+            return [name for (name,) in connection.execute(QUERIES["projects"])]
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection[Any]]:
+        with translated(), connect(self._url) as connection:
+            connection.read_only = True
+            with deadline(connection, STATEMENT_TIMEOUT + _GRACE), connection.transaction():
+                yield connection
+
+    def _stream(self, statement: bytes, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
+        with translated(), connect(self._url) as connection:
+            connection.read_only = True
+            with connection.transaction(), connection.cursor(name="hashes") as cursor:
+                cursor.execute(statement, _key(day), binary=True)
+                while rows := _next_rows(connection, cursor):
+                    yield from rows
+
+
+def _ask(connection: Connection[Any], statement: bytes, day: ProjectDay) -> bool:
+    with translated(), deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+        row = connection.execute(statement, {"day": str(day)}).fetchone()
+    return bool(row and row[0])
+
+
+def _next_rows(connection: Connection[Any], cursor: ServerCursor[Any]) -> list[Any]:
+    with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+        return cursor.fetchmany(10_000)
+
+
+def _key(day: ProjectDay) -> dict[str, Any]:
+    return {"project": day.project, "run_date": day.day}

@@ -1,0 +1,177 @@
+"""The tables of the store. SQLModel declares them; Alembic migrates them; psycopg moves the rows.
+
+`runs` is partitioned by month of `run_date`, the UTC day on which the trace's root run started. What reports
+read stands in typed columns, measured 24 to 170 times faster than reading `data`; `data` is the whole run as
+a JSON value. The exact text of a run is in the archive; the store is an index that can be rebuilt from it.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlmodel import Field, SQLModel
+
+FAILED = "status IS DISTINCT FROM 'success'"
+"""A run failed when it did not succeed: missing and pending count as failed."""
+
+
+def _check(table: str, key: str, column: str) -> sa.CheckConstraint:
+    """The identity in `data` equals `column`; `IS TRUE` refuses a missing key, which a bare `=` lets pass."""
+    return sa.CheckConstraint(
+        f"((data ->> '{key}') = {column}::text) IS TRUE", name=f"{table}_{key}_is_its_own"
+    )
+
+
+def _text(**options: Any) -> Any:
+    return Field(sa_type=sa.Text, **options)
+
+
+def _time(**options: Any) -> Any:
+    return Field(sa_type=sa.DateTime(timezone=True), **options)
+
+
+def _now() -> Any:
+    return _time(sa_column_kwargs={"server_default": sa.func.now()})
+
+
+def _bigint(**options: Any) -> Any:
+    return Field(sa_type=sa.BigInteger, **options)
+
+
+class RunRow(SQLModel, table=True):
+    """One run of a trace; `run_date` is the trace's day, so a trace is never cut."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        _check("runs", "id", "run_id"),
+        _check("runs", "trace_id", "trace_id"),
+        sa.Index("runs_project_day", "project", "run_date", "trace_id"),
+        sa.Index(
+            "runs_failed",
+            "run_date",
+            "project",
+            "name",
+            postgresql_include=["trace_id"],
+            postgresql_where=sa.text(FAILED),
+        ),
+        sa.Index("runs_trace", "trace_id"),
+        sa.Index("runs_start_time", "start_time", postgresql_using="brin"),
+        {"postgresql_partition_by": "RANGE (run_date)"},
+    )
+
+    run_date: date = Field(primary_key=True)
+    trace_id: UUID = Field(primary_key=True)
+    run_id: UUID = Field(primary_key=True)
+    parent_run_id: UUID | None
+    session_id: UUID | None
+    content_hash: UUID
+    """128 bits of the SHA-256 of the run's exact text, which the archive holds."""
+    start_time: datetime = _time()
+    end_time: datetime | None = _time(nullable=True)
+    loaded_at: datetime = _now()
+    prompt_tokens: int | None = _bigint(nullable=True)
+    completion_tokens: int | None = _bigint(nullable=True)
+    total_tokens: int | None = _bigint(nullable=True)
+    sanitized: bool
+    """Whether NUL characters of the text stand as U+FFFD in `data`, since jsonb cannot hold them."""
+    project: str = _text()
+    name: str | None = _text(nullable=True)
+    run_type: str | None = _text(nullable=True)
+    status: str | None = _text(nullable=True)
+    symbol: str | None = _text(nullable=True)
+    thread_id: str | None = _text(nullable=True)
+    prompt_cost: Decimal | None = Field(sa_type=sa.Numeric)
+    completion_cost: Decimal | None = Field(sa_type=sa.Numeric)
+    total_cost: Decimal | None = Field(sa_type=sa.Numeric)
+    tags: list[str] = Field(sa_type=pg.ARRAY(sa.Text))
+    error: str | None = _text(nullable=True)
+    """The first 300 characters; the whole text is in `data`."""
+    latency: float | None = Field(
+        sa_column=sa.Column(
+            pg.DOUBLE_PRECISION, sa.Computed("extract(epoch FROM end_time - start_time)", persisted=True)
+        )
+    )
+    """Seconds from start to end."""
+    data: dict[str, Any] = Field(sa_type=pg.JSONB)
+
+
+class ProjectDayRow(SQLModel, table=True):
+    """The ledger: what is proved done for one project day. A time says when, null says not yet."""
+
+    __tablename__ = "project_days"
+
+    project: str = _text(primary_key=True)
+    run_date: date = Field(primary_key=True)
+    fetched_at: datetime | None = _time(nullable=True)
+    complete: bool | None
+    server_runs: int | None = _bigint(nullable=True)
+    server_traces: int | None = _bigint(nullable=True)
+    runs: int | None = _bigint(nullable=True)
+    traces: int | None = _bigint(nullable=True)
+    feedback: int | None = _bigint(nullable=True)
+    api: str | None = _text(nullable=True)
+    walks: int | None
+    packed_at: datetime | None = _time(nullable=True)
+    content_sha256: str | None = _text(nullable=True)
+    zip_sha256: str | None = _text(nullable=True)
+    zip_md5: str | None = _text(nullable=True)
+    zip_size: int | None = _bigint(nullable=True)
+    uploaded_at: datetime | None = _time(nullable=True)
+    target: str | None = _text(nullable=True)
+    target_id: str | None = _text(nullable=True)
+    target_link: str | None = _text(nullable=True)
+    loaded_at: datetime | None = _time(nullable=True)
+    loaded_runs: int | None = _bigint(nullable=True)
+    quarantined: int | None = _bigint(nullable=True)
+    verified_at: datetime | None = _time(nullable=True)
+    differences: int | None = _bigint(nullable=True)
+    failed_step: str | None = _text(nullable=True)
+    failure: str | None = _text(nullable=True)
+    """One short message about the last failed step; holds no trace text."""
+
+
+class QuarantineRow(SQLModel, table=True):
+    """A run or feedback record that could not be loaded: its exact bytes and the reason."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        sa.UniqueConstraint("project", "run_date", "content_hash", name="quarantine_once_per_day"),
+    )
+
+    id: UUID = Field(primary_key=True, sa_column_kwargs={"server_default": sa.func.gen_random_uuid()})
+    project: str = _text()
+    run_date: date
+    run_id: UUID | None
+    trace_id: UUID | None
+    content_hash: UUID
+    raw: bytes
+    reason: str = _text()
+    quarantined_at: datetime = _now()
+
+
+class FeedbackRow(SQLModel, table=True):
+    """One feedback record on a run; `run_date` is the day of the run's trace."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (
+        _check("feedback", "id", "feedback_id"),
+        _check("feedback", "run_id", "run_id"),
+        sa.Index("feedback_project_day", "project", "run_date", "run_id"),
+    )
+
+    run_date: date = Field(primary_key=True)
+    run_id: UUID = Field(primary_key=True)
+    feedback_id: UUID = Field(primary_key=True)
+    project: str = _text()
+    key: str | None = _text(nullable=True)
+    score: Decimal | None = Field(sa_type=sa.Numeric)
+    value: Any = Field(sa_type=pg.JSONB, nullable=True)
+    comment: str | None = _text(nullable=True)
+    created_at: datetime | None = _time(nullable=True)
+    modified_at: datetime | None = _time(nullable=True)
+    content_hash: UUID
+    sanitized: bool
+    data: dict[str, Any] = Field(sa_type=pg.JSONB)
