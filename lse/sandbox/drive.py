@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -161,13 +161,9 @@ class DriveServer(Server):
 
     # What tests and the command line do behind the client's back.
 
-    @cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
     def service_account_key(self) -> dict[str, str]:
         """A key file's content, as Google's console gives it, whose tokens come from this server."""
-        pem = self._key.private_bytes(
+        pem = _key().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return {
@@ -325,7 +321,7 @@ class DriveServer(Server):
         claims = _claims(assertion)
         signed, _, signature = assertion.rpartition(".")
         try:
-            self._key.public_key().verify(
+            _key().public_key().verify(
                 _unbase64(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256()
             )
         except (InvalidSignature, ValueError):
@@ -703,6 +699,12 @@ class DriveServer(Server):
                 "headRevisionId": head.id,
             }
         return resource
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """The key of the service account, made once per process since that takes a tenth of a second."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _error(status: int, reason: str, message: str) -> Response:

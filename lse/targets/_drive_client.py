@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from googleapiclient.discovery import build_from_document
 from googleapiclient.discovery_cache import get_static_doc
 from oauth2client.client import OAuth2Credentials
@@ -217,7 +219,19 @@ def read_credentials(path: Path | None) -> dict[str, str]:
             f"{path} is neither a service-account key nor saved credentials with {', '.join(_USER_FIELDS)}.",
             hint="Download the key anew.",
         )
+    if _is_service_account(value):
+        _check_key(path, value["private_key"])
     return value
+
+
+def _check_key(path: Path, text: str) -> None:
+    """The library below answers an unreadable key with an error of its own making; this one helps."""
+    try:
+        load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError(
+            f"The private key in {path} cannot be read.", hint="Download the key anew."
+        ) from error
 
 
 _KEY_FIELDS = ("client_email", "private_key", "private_key_id", "client_id", "token_uri")

@@ -1,5 +1,7 @@
 """What every target promises. A new file in lse/targets/ needs one line in `BUILDERS` and is tested here."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -179,3 +181,10 @@ def test_a_misplaced_argument_is_refused() -> None:
         open_target("drive:folder", settings)
     with pytest.raises(ConfigurationError, match="needs a path"):
         open_target("directory", settings)
+
+
+def test_importing_the_targets_does_not_import_the_drive_client() -> None:
+    code = (
+        "import sys, lse.targets; print([m for m in sys.modules if m.startswith(('pydrive2', 'googleapi'))])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
