@@ -317,7 +317,7 @@ class Agent:
             self.day.pending_runs += 1
 
     def _request(self) -> dict[str, Any]:
-        """The input of a conversation; the symbol stands in one of several places, or only in the metadata."""
+        """The input of a conversation; the symbol stands in one of several places."""
         question = self.rng.choice(QUESTIONS)
         match self.index % 4:
             case 0:

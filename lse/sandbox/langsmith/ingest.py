@@ -5,7 +5,8 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
+from email.utils import collapse_rfc2231_value
 from typing import Any
 
 from lse.archive import jsontext
@@ -91,7 +92,7 @@ def decode(body: bytes, encoding: str) -> bytes:
 
 def multipart(body: bytes, content_type: str) -> list[Part]:
     """The parts of a multipart/form-data body (RFC 7578), unchanged; `BadRequest` when it is none."""
-    header = BytesHeaderParser().parsebytes(b"Content-Type: " + content_type.encode("latin-1", "replace"))
+    header = HeaderParser().parsestr(f"Content-Type: {content_type}")
     boundary = header.get_boundary()
     if header.get_content_type() != "multipart/form-data" or not boundary:
         raise BadRequest("the body must be multipart/form-data with a boundary", 422)
@@ -103,11 +104,11 @@ def multipart(body: bytes, content_type: str) -> list[Part]:
 
 def _part(piece: bytes) -> Part:
     head, separator, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-    headers = BytesHeaderParser().parsebytes(head)
+    headers = HeaderParser().parsestr(head.decode("utf-8", "replace"))
     name = headers.get_param("name", header="content-disposition")
-    if not separator or not isinstance(name, str):
+    if not separator or name is None:
         raise BadRequest("a part of the multipart body has no name", 422)
-    return Part(name, headers.get("Content-Type", ""), content)
+    return Part(collapse_rfc2231_value(name), headers.get("Content-Type", ""), content)
 
 
 def multipart_batch(parts: Iterable[Part]) -> Batch:

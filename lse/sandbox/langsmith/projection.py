@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
 
@@ -136,17 +135,7 @@ def _direct_children(run: Run, knowledge: Knowledge) -> bytes:
 
 
 def _first_token(run: Run, _: Knowledge) -> bytes:
-    at = first_token_time(run)
-    return NULL if at is None else text(times.naive(at))
-
-
-def first_token_time(run: Run) -> datetime | None:
-    """When the first token arrived: stated, else the first `new_token` event."""
-    if (stated := times.moment(run.value("first_token_time"))) is not None:
-        return stated
-    events = run.value("events") if b"new_token" in run.members.get("events", b"") else None
-    tokens = [e for e in events or () if isinstance(e, dict) and e.get("name") == "new_token"]
-    return times.moment(tokens[0].get("time")) if tokens else None
+    return NULL if run.first_token is None else text(times.naive(run.first_token))
 
 
 def _messages(run: Run, _: Knowledge) -> bytes:
@@ -309,7 +298,11 @@ def _zulu(key: str) -> Derive:
 
 
 def _first_token_zulu(run: Run, _: Knowledge) -> bytes:
-    at = first_token_time(run)
+    return NULL if run.first_token is None else text(times.zulu(run.first_token))
+
+
+def _subtree_first_token(run: Run, knowledge: Knowledge) -> bytes:
+    at = knowledge.trace_of(run).first_token(run)
     return NULL if at is None else text(times.zulu(at))
 
 
@@ -394,7 +387,11 @@ V2_SCHEMA: dict[str, tuple[str, Derive]] = {
     "LS_USER_ID": ("ls_user_id", _constant(None)),
 }
 """The 46 values of `selects`, each with its member and how it is made."""
-_WITH_SUBTREE = V2_SCHEMA | {name.upper(): (name, _subtree_usage(name)) for name in USAGE_FIELDS}
+_WITH_SUBTREE = (
+    V2_SCHEMA
+    | {name.upper(): (name, _subtree_usage(name)) for name in USAGE_FIELDS}
+    | {"FIRST_TOKEN_TIME": ("first_token_time", _subtree_first_token)}
+)
 
 
 def v2_run(run: Run, selects: Iterable[str], knowledge: Knowledge, *, subtree_usage: bool = False) -> bytes:

@@ -132,6 +132,15 @@ class Run:
         found = next((self.metadata[key] for key in _THREAD_KEYS if self.metadata.get(key)), None)
         return None if found is None else str(found)
 
+    @cached_property
+    def first_token(self) -> datetime | None:
+        """When the first token arrived: as stated, else at the first `new_token` event."""
+        if (stated := times.moment(self.value("first_token_time"))) is not None:
+            return stated
+        events = self.value("events") if b"new_token" in self.members.get("events", b"") else None
+        tokens = [e for e in events or () if isinstance(e, dict) and e.get("name") == "new_token"]
+        return times.moment(tokens[0].get("time")) if tokens else None
+
     @property
     def dotted_order(self) -> str:
         """The `dotted_order` as text, empty when it is missing or odd."""
@@ -196,6 +205,7 @@ class Trace:
         self.runs: dict[str, Run] = {}
         self._totals: dict[str, Usage] | None = None
         self._span: tuple[datetime, datetime] | None = None
+        self._first_tokens: dict[str, datetime] | None = None
 
     @property
     def root(self) -> Run | None:
@@ -223,15 +233,26 @@ class Trace:
             self._totals = subtree_totals(own, lambda run_id: self.runs[run_id].parent_id)
         return self._totals.get(run.id, NOTHING)
 
+    def first_token(self, run: Run) -> datetime | None:
+        """When the first token arrived anywhere in the tree below `run`, itself included."""
+        if self._first_tokens is None:
+            self._first_tokens = {}
+            for each in self.runs.values():
+                if each.first_token is not None:
+                    for run_id in (*each.parent_ids, each.id):
+                        known = self._first_tokens.get(run_id, each.first_token)
+                        self._first_tokens[run_id] = min(known, each.first_token)
+        return self._first_tokens.get(run.id)
+
     def put(self, run: Run) -> None:
         """Keep a run of this trace."""
         self.runs[run.id] = run
-        self._totals = self._span = None
+        self._totals = self._span = self._first_tokens = None
 
     def drop(self, run: Run) -> None:
         """Forget a run of this trace."""
         del self.runs[run.id]
-        self._totals = self._span = None
+        self._totals = self._span = self._first_tokens = None
 
     def _starts(self) -> tuple[datetime, datetime]:
         if self._span is None:

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 from lse.sandbox.langsmith import times
-from lse.sandbox.langsmith.projection import first_token_time
 from lse.sandbox.langsmith.runs import Run
 from lse.sandbox.langsmith.usage import total
 
@@ -18,9 +17,7 @@ def run_stats(runs: Sequence[Run]) -> dict[str, Any]:
     latencies = sorted(run.latency for run in runs if run.latency is not None)
     usages = [run.usage for run in runs if run.usage is not None]
     tokens = sorted(usage.total_tokens for usage in usages)
-    waits = sorted(
-        (at - run.start).total_seconds() for run in runs if (at := first_token_time(run)) is not None
-    )
+    waits = sorted((at - run.start).total_seconds() for run in runs if (at := run.first_token) is not None)
     errors = sum(run.status == "error" for run in runs)
     summed = total(usages)
     return {
