@@ -79,7 +79,7 @@ def parse_run(text: bytes) -> Run:
         run = _run(_DECODER.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         run = _run(_read_leniently(text))
-    return _without_unstorable(run) if b"\\u0000" in text else run
+    return run if _storable(run) else _without_unstorable(run)
 
 
 _ABSENT = Raw()
@@ -240,6 +240,12 @@ def _as_postgres_prints(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}" if abs(value.adjusted()) <= _LARGEST_COST_EXPONENT else str(value)
     return json.dumps(value, ensure_ascii=False)
+
+
+def _storable(run: Run) -> bool:
+    """Whether no text of `run` holds a NUL; lone surrogates are gone by now."""
+    texts = (run.name, run.status, run.run_type, run.error, run.thread_id, run.symbol, run.url, *run.tags)
+    return not any(text and "\0" in text for text in (run.dotted_order, *texts))
 
 
 def _without_unstorable(run: Run) -> Run:

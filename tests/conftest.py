@@ -1,0 +1,94 @@
+"""What every test stands on: a clean environment, and a real Postgres for those that ask for one."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from psycopg import conninfo, sql
+
+from lse.settings import load_settings
+from lse.store import Store, migrate
+from lse.store.embedded import EmbeddedPostgres, find_binaries
+
+# A shared machine is slow now and then, which says nothing about the code.
+settings.register_profile("lse", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+settings.load_profile("lse")
+
+_OURS = ("LSE_", "LANGSMITH_", "LANGCHAIN_", "PREFECT_")
+_TEST_DATABASE = os.environ.get("LSE_TEST_DATABASE_URL")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the developer's reaches a test: neither from the environment nor from a `.env`."""
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def pg_bin() -> Path:
+    """The Postgres programs that `lse` finds on this machine."""
+    return find_binaries(load_settings(_env_file=None))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """One server for all tests: the one LSE_TEST_DATABASE_URL names, else an embedded one."""
+    if _TEST_DATABASE:
+        yield _TEST_DATABASE
+        return
+    with tempfile.TemporaryDirectory(prefix="lse-test-") as folder:
+        server = EmbeddedPostgres(Path(folder), find_binaries(load_settings(_env_file=None)))
+        with server.running() as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a migrated, empty database, to be copied."""
+    name = f"lse_template_{uuid.uuid4().hex[:8]}"
+    _admin(postgres_url, "create database {}", name)
+    migrate.upgrade(database(postgres_url, name))
+    yield name
+    _admin(postgres_url, "drop database {}", name)
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """The address of a migrated, empty database of the test's own."""
+    name = f"lse_test_{uuid.uuid4().hex[:8]}"
+    _admin(postgres_url, "create database {} template {}", name, template)
+    yield database(postgres_url, name)
+    _admin(postgres_url, "drop database {} with (force)", name)
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """The address of a database without any table."""
+    name = f"lse_test_{uuid.uuid4().hex[:8]}"
+    _admin(postgres_url, "create database {}", name)
+    yield database(postgres_url, name)
+    _admin(postgres_url, "drop database {} with (force)", name)
+
+
+@pytest.fixture
+def store(database_url: str) -> Store:
+    """A store on a migrated, empty database."""
+    return Store(database_url)
+
+
+def database(url: str, name: str) -> str:
+    """`url` with another database."""
+    return conninfo.make_conninfo(url, dbname=name)
+
+
+def _admin(url: str, statement: str, *names: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
