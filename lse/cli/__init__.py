@@ -4,9 +4,12 @@ Data goes to stdout as plain text; progress, warnings and errors go to stderr. E
 that says what happened and a hint, with the exit code of its kind.
 """
 
+import logging
 import os
 import signal
 import sys
+import traceback
+from pathlib import Path
 from types import FrameType
 
 from lse.errors import LseError
@@ -29,6 +32,21 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say no more
         sys.exit(1)
+    except Exception as error:  # the last resort: a fault of ours, said in one line
+        if logging.getLogger("lse").isEnabledFor(logging.DEBUG):
+            raise
+        print_error(_unexpected(error))
+        sys.exit(1)
+
+
+def _unexpected(error: Exception) -> LseError:
+    """An error nobody foresaw: its kind and the place, without its text, which may quote a trace."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return LseError(
+        f"Unexpected {type(error).__name__} at {place}. This is a fault of lse.",
+        hint="`lse -vv ...` shows the details, which may quote traces; mind that when you report it.",
+    )
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form signal asks for

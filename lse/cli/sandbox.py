@@ -1,11 +1,11 @@
 """`lse sandbox`: a LangSmith and a Google Drive on this machine, for trying out."""
 
-import json as json_text
+import json
 import signal
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -16,6 +16,9 @@ from lse.cli.options import settings
 from lse.cli.output import print_line, tell
 from lse.errors import TemporaryError, UsageError
 from lse.models.day import parse_day
+
+if TYPE_CHECKING:
+    from lse.sandbox import Sandbox
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -39,9 +42,11 @@ def serve(
     """Serve both until interrupted. What they hold is gone when they stop."""
     from lse.sandbox import Sandbox
 
-    with Sandbox(api_key=api_key, rate_limits=rate_limits, port=port, drive_port=drive_port) as sandbox:
+    with Sandbox(
+        api_key=api_key, rate_limits=rate_limits, langsmith_port=port, drive_port=drive_port
+    ) as sandbox:
         for line in _environment(
-            sandbox.langsmith.url, api_key, sandbox.drive.url, sandbox.write_drive_key(keep)
+            sandbox.langsmith.url, api_key, sandbox.drive.url, _write_key(sandbox, keep)
         ):
             print_line(line)
         tell("Serving. Paste these lines into another terminal; Ctrl-C stops.")
@@ -58,7 +63,7 @@ def load(
 ) -> None:
     """Put runs from a file into a running sandbox, exactly as they are."""
     answer = _post(f"{_address(endpoint)}/_sandbox/load?project={quote(project, safe='')}", file.read_bytes())
-    print_line(f"{project}: {json_text.dumps(json_text.loads(answer))}")
+    print_line(f"{project}: {json.dumps(json.loads(answer))}")
 
 
 @app.command()
@@ -82,8 +87,15 @@ def sample(
         days=days,
         traces_per_day=traces,
     )
-    for line in written.lines():
-        print_line(line)
+    for day in written.days:
+        print_line(
+            f"{day.project}/{day.day}: {day.runs} runs in {day.traces} traces, {day.feedback} feedback"
+        )
+
+
+def _write_key(sandbox: "Sandbox", folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return sandbox.drive.write_credentials(folder / "drive-key.json")
 
 
 def _environment(langsmith: str, api_key: str, drive: str, drive_key: Path) -> list[str]:

@@ -20,7 +20,7 @@ def sweep_days(
 ) -> None:
     """Sweep each day, print its results as they come, and exit with the first code that is not 0."""
     as_flow = bool(os.environ.get("PREFECT_API_URL")) if flow is None else flow
-    sweep = _sweep_by_flow if as_flow else _sweep
+    sweep = sweep_by_flow if as_flow else _sweep
     sweeps = [(day, sweep(day, skip, force, quiet=json)) for day in days]
     if json:
         documents = [_document(day, results) for day, results in sweeps]
@@ -41,7 +41,8 @@ def _sweep(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) 
         return full_sweep(opened, day, skip=skip, force=force, run=run, tell=tell)
 
 
-def _sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
+def sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
+    """Sweep one day by the Prefect flow, in this process; prints each result unless `quiet`."""
     prepare_prefect(settings())
     export_flags()
     flow = importlib.import_module("flows.full_sweep").full_sweep  # Prefect takes seconds to import

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
@@ -11,11 +12,30 @@ from lse.archive.manifest import describe_folder
 from lse.archive.zip import describe_zip
 from lse.errors import DifferencesFound, IncompleteError
 from lse.models import Figure, Inventory, Progress, ProjectDay, StepResult
-from lse.pipeline.common import counted, is_empty, no_progress, options
+from lse.pipeline.common import counted, is_empty, no_progress, note, options
 from lse.resources import Resources
-from lse.store import Store
+from lse.store import LedgerEntry, Store
 from lse.targets import StoredObject
 from lse.verify import Difference, compare, damage
+
+
+@dataclass(slots=True)
+class _Copies:
+    """The copies of a day that were looked at."""
+
+    inventories: list[Inventory] = field(default_factory=list)
+    """Those that were read, best first; the first is the reference."""
+    held: list[str] = field(default_factory=list)
+    """Each copy that is there, with what it holds."""
+    differences: list[Difference] = field(default_factory=list)
+    """What is missing as a whole, or differs by its hashes."""
+
+    def add(self, inventory: Inventory) -> None:
+        self.inventories.append(inventory)
+        self.held.append(f"{inventory.copy} {len(inventory.runs):,}")
+
+    def miss(self, copy: str, item: str) -> None:
+        self.differences.append(Difference("missing", copy, item))
 
 
 def verify(
@@ -26,46 +46,65 @@ def verify(
     The best copy that is there, in that order, is the reference. The target is compared by its hashes; with
     `deep` it is downloaded and read. Raises `UsageError` when nothing of the day is archived.
     """
-    copies, differences = _read_copies(resources, day, deep=deep)
-    if not copies and not differences and is_empty(resources, day):
+    entry = resources.ledger.ledger(day) if resources.ledger else None
+    copies = _Copies()
+    _read_local(resources, day, copies, entry)
+    progress(1, 3)
+    _read_target(resources, day, copies, entry, deep=deep)
+    progress(2, 3)
+    if resources.ledger is not None and entry and entry.loaded_at:
+        copies.add(_inventory_of_store(resources.ledger, day))
+    if not copies.held and not copies.differences and is_empty(resources, day):
         return StepResult("verify", "done", "no traces on this day")
-    if copies:
-        differences += damage(copies[0])
-    for done, other in enumerate(copies[1:], start=1):
-        progress(done, len(copies))
-        differences += compare(copies[0], other)
-    if resources.ledger is not None:
-        resources.ledger.record(day, verified_at=resources.now(), differences=len(differences))
+    reference, *others = copies.inventories or [Inventory("none")]
+    differences = [*copies.differences, *damage(reference)]
+    for other in others:
+        differences += compare(reference, other)
+    note(resources, day, verified_at=resources.now(), differences=len(differences))
     return _verified(day, copies, differences, read_fetch_record(resources.folder(day)))
 
 
-def _read_copies(
-    resources: Resources, day: ProjectDay, *, deep: bool
-) -> tuple[list[Inventory], list[Difference]]:
-    """The copies that are there, best first, and those that should be there by the ledger but are not."""
-    copies: list[Inventory] = []
-    missing: list[Difference] = []
+def _read_local(resources: Resources, day: ProjectDay, copies: _Copies, entry: LedgerEntry | None) -> None:
+    """Read trace files and zip; the ledger knows whether one should be there."""
     folder, path = resources.folder(day), resources.zip_path(day)
-    entry = resources.ledger.ledger(day) if resources.ledger else None
     if archived_files(folder):
-        copies.append(inventory_of_folder(folder))
+        copies.add(inventory_of_folder(folder))
     elif entry and entry.runs:
-        missing.append(Difference("missing", "files", f"every trace file of {day}"))
+        copies.miss("files", f"every trace file of {day}")
     if path.exists():
-        copies.append(inventory_of_zip(path, "zip"))
+        copies.add(inventory_of_zip(path, "zip"))
     elif entry and entry.packed_at:
-        missing.append(Difference("missing", "zip", path.name))
-    if resources.settings.target is not None:
-        stored = resources.target.find(archive_name(day))
-        if stored is None and entry and entry.uploaded_at:
-            missing.append(Difference("missing", "target", archive_name(day)))
-        elif stored and (deep or not copies):
-            copies.append(_download(resources, day))
-        elif stored:
-            missing += _compare_stored(resources, day, stored)
-    if resources.ledger is not None and entry and entry.loaded_at:
-        copies.append(_inventory_of_store(resources.ledger, day))
-    return copies, missing
+        copies.miss("zip", path.name)
+
+
+def _read_target(
+    resources: Resources, day: ProjectDay, copies: _Copies, entry: LedgerEntry | None, *, deep: bool
+) -> None:
+    """Compare the target's object by its hashes, or read it when asked to or when nothing local is left."""
+    if resources.settings.target is None:
+        return
+    name = archive_name(day)
+    stored = resources.target.find(name)
+    if stored is None:
+        if entry and entry.uploaded_at:
+            copies.miss("target", name)
+    elif deep or not copies.inventories:
+        copies.add(_download(resources, day))
+    else:
+        same = _is_same(resources, day, stored)
+        copies.held.append(f"target {'same bytes' if same else 'other bytes'}")
+        if not same:
+            copies.differences.append(Difference("differs", "target", name))
+
+
+def _is_same(resources: Resources, day: ProjectDay, stored: StoredObject) -> bool:
+    """Whether a stored object is the local zip, by size and md5, or by content hash where the zip is gone."""
+    path = resources.zip_path(day)
+    if path.exists():
+        local = describe_zip(path)
+        return (stored.size, stored.md5) == (local.size, local.md5)
+    manifest = describe_folder(resources.folder(day), day)
+    return stored.properties.get("content_sha256") == manifest.content_sha256
 
 
 def _inventory_of_store(store: Store, day: ProjectDay) -> Inventory:
@@ -84,57 +123,51 @@ def _download(resources: Resources, day: ProjectDay) -> Inventory:
         return inventory_of_zip(path, "target")
 
 
-def _compare_stored(resources: Resources, day: ProjectDay, stored: StoredObject) -> Iterator[Difference]:
-    """Compare a stored object with the local zip by its hashes, and with the files by its content hash."""
-    path = resources.zip_path(day)
-    if path.exists():
-        local = describe_zip(path)
-        agrees = (stored.size, stored.md5) == (local.size, local.md5)
-    else:
-        manifest = describe_folder(resources.folder(day), day)
-        agrees = stored.properties.get("content_sha256") == manifest.content_sha256
-    if not agrees:
-        yield Difference("differs", "target", stored.path)
-
-
 def _verified(
-    day: ProjectDay, copies: list[Inventory], differences: list[Difference], record: FetchRecord | None
+    day: ProjectDay, copies: _Copies, differences: list[Difference], record: FetchRecord | None
 ) -> StepResult:
-    held = ", ".join(f"{copy.copy} {len(copy.runs)}" for copy in copies)
+    held = ", ".join(copies.held) or "none"
     figures: dict[str, Figure] = {
         "copies": held,
-        "runs": len(copies[0].runs) if copies else 0,
+        "runs": len(copies.inventories[0].runs) if copies.inventories else 0,
         "differences": len(differences),
-        "quarantined": sum(len(copy.quarantined) for copy in copies),
+        "quarantined": sum(len(copy.quarantined) for copy in copies.inventories),
         "complete": record.complete if record else None,
     }
     if differences:
         return StepResult(
             "verify",
             "differences",
-            f"{counted(len(differences), 'difference')} between the copies (runs: {held})",
+            f"{counted(len(differences), 'difference')} (copies: {held})",
             figures,
             tuple(map(str, differences)),
-            hint=f"Load, pack or restore again what is missing: lse archive to-db {options(day)}",
+            hint=_repair(day, {difference.copy for difference in differences}),
             exit_code=DifferencesFound.exit_code,
         )
     doubts = tuple(_doubts(day, copies, record))
     return StepResult(
         "verify",
         "partial" if doubts else "done",
-        f"all copies agree (runs: {held})",
+        f"no differences (copies: {held})",
         figures,
         doubts,
         exit_code=IncompleteError.exit_code if doubts else 0,
     )
 
 
-def _doubts(day: ProjectDay, copies: list[Inventory], record: FetchRecord | None) -> Iterator[str]:
+def _repair(day: ProjectDay, copies: set[str]) -> str:
+    """The command that writes the first copy in disagreement anew from the better ones."""
+    commands = {"files": "restore", "zip": "zip", "target": "upload", "store": "to-db"}
+    command = next(command for copy, command in commands.items() if copy in copies)
+    return f"Write that copy again: lse archive {command} {options(day)}"
+
+
+def _doubts(day: ProjectDay, copies: _Copies, record: FetchRecord | None) -> Iterator[str]:
     """What keeps copies that agree from being proved complete."""
-    if len(copies) < 2:
+    if len(copies.held) < 2:
         yield f"only one copy of {day} exists, so nothing could be compared"
     if record is not None and not record.complete:
         yield f"the fetch of {day} is partial: {record.reason}"
-    for copy in copies:
+    for copy in copies.inventories:
         if copy.quarantined:
             yield f"{counted(len(copy.quarantined), 'run')} of {day} in quarantine: see `lse db quarantine`"
