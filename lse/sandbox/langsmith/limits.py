@@ -74,5 +74,6 @@ def kind_of(operation: str, body: Callable[[], Mapping[str, Any]], now_micros: i
     start, end = times.moment(asked.get("start_time")), times.moment(asked.get("end_time"))
     latest = now_micros if end is None else times.micros(end)
     long = start is None or latest - times.micros(start) > SHORT_WINDOW // timedelta(microseconds=1)
-    costly = "child_run_ids" in (asked.get("select") or ()) or "search(" in str(asked.get("filter"))
+    searches = asked.get("query") or "search(" in str(asked.get("filter"))
+    costly = searches or "child_run_ids" in str(asked.get("select"))
     return "query" + ("_costly" if costly else "") + ("_long" if long else "")

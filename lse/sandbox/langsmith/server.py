@@ -179,9 +179,22 @@ def _decoded(request: Request) -> bytes:
     return ingest.decode(request.body, request.headers.get("Content-Encoding", ""))
 
 
+_CHANGEABLE: dict[str, type] = {
+    "name": str,
+    "description": str,
+    "extra": dict,
+    "reference_dataset_id": str,
+    "default_dataset_id": str,
+    "trace_tier": str,
+}
+
+
 def _change(project: Project, values: dict[str, Any]) -> None:
-    """Take over what a client may say about a project."""
-    for key in ("name", "description", "extra", "reference_dataset_id", "default_dataset_id", "trace_tier"):
-        if values.get(key) is not None:
-            setattr(project, key, values[key])
+    """Take over what a client may say about a project; `BadRequest` (422) for a value of the wrong kind."""
+    for key, kind in _CHANGEABLE.items():
+        value = values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise BadRequest(f"{key} has the wrong type", 422)
+        if value is not None:
+            setattr(project, key, value)
     project.end = times.moment(values.get("end_time")) or project.end
