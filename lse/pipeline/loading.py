@@ -24,6 +24,7 @@ def load(resources: Resources, day: ProjectDay, progress: Progress = no_progress
     result = store.load(
         day,
         _archived_traces(resources, day),
+        unplaced=_unplaced(resources, day),
         progress=_adding_up(progress, record.runs if record else None),
     )
     if record:

@@ -58,6 +58,7 @@ def load(
     connection: psycopg.Connection[Any],
     day: ProjectDay,
     traces: Iterable[Trace],
+    unplaced: Iterable[bytes],
     progress: Progress | None,
     batch_runs: int,
 ) -> LoadResult:
@@ -70,6 +71,8 @@ def load(
             loading.feedback(feedback)
         if progress is not None:
             progress(len(runs))
+    for text in unplaced:
+        loading.quarantine(text, "it names no trace")
     return loading.finish()
 
 
@@ -196,16 +199,25 @@ class _Loading:
         return len(readable)
 
     def _quarantine(self, raw: RawRun | RawFeedback, reason: str) -> None:
-        key = content_hash(raw.text)
+        if isinstance(raw, RawRun):
+            self.quarantine(raw.text, reason, raw.id, raw.trace_id)
+        else:
+            self.quarantine(raw.text, f"feedback {raw.id}: {reason}", raw.run_id)
+
+    def quarantine(
+        self, text: bytes, reason: str, run_id: UUID | None = None, trace_id: UUID | None = None
+    ) -> None:
+        """Keep `text` raw, with the reason why it is no row."""
+        key = content_hash(text)
         self._quarantined.add(key)
         parameters = {
             "project": self._day.project,
             "run_date": self._day.day,
-            "run_id": raw.id if isinstance(raw, RawRun) else raw.run_id,
-            "trace_id": raw.trace_id if isinstance(raw, RawRun) else None,
+            "run_id": run_id,
+            "trace_id": trace_id,
             "content_hash": key,
-            "raw": raw.text,
-            "reason": reason if isinstance(raw, RawRun) else f"feedback {raw.id}: {reason}",
+            "raw": text,
+            "reason": reason,
         }
         self._connection.execute(QUERIES["quarantine"], parameters)
 

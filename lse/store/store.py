@@ -72,19 +72,21 @@ class Store:
         day: ProjectDay,
         traces: Iterable[Trace],
         *,
+        unplaced: Iterable[bytes] = (),
         progress: Progress | None = None,
         batch_runs: int = 2_000,
     ) -> LoadResult:
         """Load the traces of `day`: all of it or nothing, and the same again when repeated.
 
         `progress` is called with how many more runs are done. Rows of the day that are not in `traces`
-        stay. A run that cannot be typed or that Postgres refuses is quarantined alone. In `data`, an
+        stay. A run that cannot be typed or that Postgres refuses is quarantined alone, and so is each text
+        of `unplaced`, which are runs that name no trace. In `data`, an
         escaped NUL stands as U+FFFD and `sanitized` is true; the archive has the exact text.
         """
         with translated(), connect(self._url) as connection:
             ensure_partition(connection, day.day)
             with connection.transaction():
-                result = load(connection, day, traces, progress, batch_runs)
+                result = load(connection, day, traces, unplaced, progress, batch_runs)
             if result.inserted + result.updated >= _WORTH_ANALYZING:
                 refresh_statistics(connection, day.day)
         return result
