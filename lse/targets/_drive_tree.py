@@ -62,17 +62,15 @@ class Tree:
         return self._folder_id("/".join(parts), create=False)
 
     def make_folder(self, parts: tuple[str, ...]) -> str:
-        """The id of that folder, made with those above it when missing."""
+        """The id of that folder, made with those above it when missing, moved or trashed."""
         # One creator per machine at a time: Drive would happily make a twin.
         with self._notes.lock():
+            # Drive stores files in a folder that lies in the trash, where nobody would find them.
+            self._folders.clear()
             made = self._folder_id("/".join(parts), create=True)
         if made is None:
             raise TemporaryError("The Drive folder vanished while it was made.")
         return made
-
-    def forget_folders(self) -> None:
-        """Look all folders up again when they are needed next."""
-        self._folders.clear()
 
     def locate(self, path: str, parent: str) -> Resource | None:
         """The file at `path` in the folder `parent`: the one noted, else the oldest of its title."""

@@ -188,7 +188,6 @@ class DriveTarget:
                     return stored
                 if stored is None and isinstance(error, ConflictError):
                     self._notes.forget(path)
-        self._tree.forget_folders()
         raise TemporaryError(f"The upload of {path} was forgotten by Google Drive {SESSIONS} times.")
 
     def _start(

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ UPLOAD_FAULTS: dict[str, tuple[str, dict[str, Any], int, int, float]] = {
     "five 502 with HTML": ("upload_chunk", {"status": 502, "format": "html"}, 1, 5, 2.25),
     "503 without a body": ("upload_chunk", {"status": 503, "format": "empty"}, 1, 1, 1.25),
     "three rate limits": ("upload_chunk", RATE, 1, 3, 1.75),
-    "429 with Retry-After": ("upload_chunk", {"status": 429, "headers": {"Retry-After": "1"}}, 1, 1, 1.25),
+    "429 without a reason": ("upload_chunk", {"status": 429, "format": "empty"}, 1, 1, 1.25),
+    "408": ("upload_chunk", {"status": 408, "format": "empty"}, 1, 1, 1.25),
     "stored, then reset": ("upload_chunk", {"handle_then_reset": True}, 1, 1, 1.0),
     "stored, then closed": ("upload_chunk", {"handle_then_reset": "close"}, 1, 1, 1.25),
     "stored, then 503": ("upload_chunk", {"handle_then_status": 503}, 1, 1, 1.0),
@@ -150,7 +152,13 @@ def test_a_second_put_asks_but_sends_nothing(lab: Lab) -> None:
     target.put(PATH, lab.file, {"a": "1"})
     lab.server.clear_log()
     target.put(PATH, lab.file, {"a": "1"})
-    assert [e.operation for e in lab.server.log] == ["read_file", "list_files"]
+    asked = [e.operation for e in lab.server.log]
+    assert asked == [
+        "read_file",
+        "read_file",
+        "read_file",
+        "list_files",
+    ]  # two folders, the file, twins of it
 
 
 def test_a_lost_state_directory_adopts_what_is_there(lab: Lab) -> None:
@@ -216,8 +224,36 @@ def test_a_session_of_other_content_is_not_taken_up(lab: Lab) -> None:
     lab.server.faults.clear()
     lab.file.write_bytes(CONTENT[::-1])
     lab.target().put(PATH, lab.file, {})
-    assert lab.server.files()[PLACE][0].content == CONTENT[::-1]
+    assert [r.content for r in lab.server.files()[PLACE][0].revisions] == [CONTENT[::-1]]
     assert lab.counts() == {PLACE: 1}
+
+
+def test_a_session_forgotten_after_its_last_chunk_is_not_repeated(lab: Lab) -> None:
+    lab.fault("upload_chunk", {"handle_then_reset": True}, skip=3)
+    lab.fault("upload_status", {"session_gone": 404})
+    lab.target().put(PATH, lab.file, {})
+    assert (lab.sent(), lab.counts()) == (len(CONTENT), {PLACE: 1})
+
+
+def test_an_id_that_is_taken_out_of_sight_is_replaced(lab: Lab) -> None:
+    lab.fault("upload_start", {"status": 409, "reason": "fileIdInUse"})
+    lab.target().put(PATH, lab.file, {})
+    assert [e.operation for e in lab.server.log].count(
+        "generate_ids"
+    ) == 4  # two folders, the file, once more
+    assert lab.counts() == {PLACE: 1}
+
+
+def test_a_server_that_stores_nothing_is_given_up(lab: Lab) -> None:
+    lab.fault("upload_chunk", {"short_persist": 0}, times=None)
+    with pytest.raises(TemporaryError, match="kept nothing"):
+        lab.target(policy=dataclasses.replace(FAST, total=0.05)).put(PATH, lab.file, {})
+
+
+def test_sessions_that_always_vanish_are_given_up(lab: Lab) -> None:
+    lab.fault("upload_chunk", {"session_gone": 404}, times=None)
+    with pytest.raises(TemporaryError, match="forgotten by Google Drive 5 times"):
+        lab.target().put(PATH, lab.file, {})
 
 
 def test_content_that_always_arrives_damaged_is_reported(lab: Lab) -> None:
@@ -276,6 +312,16 @@ def test_a_file_trashed_or_moved_by_somebody_is_uploaded_again(lab: Lab) -> None
     assert lab.counts() == {"lse/my-project/renamed.zip": 1, PLACE: 1}
 
 
+@pytest.mark.parametrize("again", ["the same target", "another process"])
+def test_a_folder_in_the_trash_is_made_again(lab: Lab, again: str) -> None:
+    target = lab.target()
+    stored = target.put(PATH, lab.file, {})
+    folder = lab.server.item(stored.id).parents[0]
+    lab.server.item(folder).trashed = True
+    (target if again == "the same target" else lab.target()).put(PATH, lab.file, {})
+    assert (lab.counts(), lab.server.fsck()) == ({PLACE: 1}, [])
+
+
 def test_twins_of_ours_go_to_the_trash_and_those_of_others_stay(lab: Lab) -> None:
     target = lab.target()
     stored = target.put(PATH, lab.file, {})
@@ -284,6 +330,7 @@ def test_twins_of_ours_go_to_the_trash_and_those_of_others_stay(lab: Lab) -> Non
     lab.server.item(ours).properties["lse", "PRIVATE"] = "1"
     foreign = lab.server.plant("2025-09-13.zip", b"a person's", folder)
     case = lab.server.plant("2025-09-13.ZIP", b"other name", folder)
+    lab.server.item(case).properties["lse", "PRIVATE"] = "1"
     target.put(PATH, lab.file, {})
     assert [lab.server.item(i).trashed for i in (stored.id, ours, foreign, case)] == [
         False,
@@ -329,6 +376,13 @@ def test_a_download_survives(lab: Lab, name: str) -> None:
     lab.fault("download", DOWNLOAD_FAULTS[name])
     target.get(PATH, lab.folder / "copy.zip")
     assert (lab.folder / "copy.zip").read_bytes() == CONTENT
+
+
+def test_a_part_that_comes_short_is_asked_for_again(lab: Lab) -> None:
+    target = lab.target()
+    target.put(PATH, lab.file, {})
+    lab.fault("download", {"badjson": True})
+    assert target.read(PATH, 100, 1000) == CONTENT[100:1100]
 
 
 def test_a_damaged_object_never_gets_the_final_name(lab: Lab) -> None:
@@ -435,6 +489,19 @@ def test_secrets_stay_out_of_logs_and_notes_are_private(lab: Lab, caplog: pytest
 def test_properties_too_long_for_drive_are_left_out(lab: Lab) -> None:
     stored = lab.target().put(PATH, lab.file, {"project": "x" * 118, "date": "2025-09-13"})
     assert dict(stored.properties) == {"date": "2025-09-13"}
+
+
+def test_retry_after_wins_over_the_back_off_up_to_its_cap() -> None:
+    answers: list[LseError | None] = [TemporaryError("busy", retry_after=60), None]
+
+    def step() -> str:
+        if error := answers.pop(0):
+            raise error
+        return "done"
+
+    began = time.monotonic()
+    assert RetryPolicy(base=0, cap=0, retry_after_cap=0.05, total=5).run(step) == "done"
+    assert 0.05 <= time.monotonic() - began < 2
 
 
 def test_retry_after_is_seconds_or_a_date_or_nothing() -> None:
