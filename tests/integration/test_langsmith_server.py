@@ -24,6 +24,8 @@ from lse.sandbox.langsmith import LangSmithServer, LoadCounts
 KEY = "sandbox-key"
 HEADERS = {"x-api-key": KEY}
 DAY = datetime(2026, 1, 5, tzinfo=UTC)
+GENUINE = os.environ.get("LSE_GENUINE_DATA")
+"""Read here, because no test sees the developer's environment."""
 ODD = (
     b'{"big": 123456789012345678901234567890, "minus": -0, "small": 1e-320, "wide": 1e400, '
     b'"nul": "a\\u0000b", "half": "\\ud800", "twice": 1, "twice": 2, "z": 1, "a": {"b": [ 1,2 , 3]}}'
@@ -417,7 +419,9 @@ def test_projects_are_listed_created_and_changed(server: LangSmithServer) -> Non
         found = client.read_project(project_name="plans")
         assert (found.id, found.description, found.reference_dataset_id) == (made.id, "second", None)
         assert [project.name for project in client.list_projects()] == ["plans"]
-        assert post(server, "/sessions", {"name": "plans"}).status_code == 409
+        with pytest.raises(LangSmithError):
+            client.create_project("plans")
+        assert client.create_project("plans", upsert=True).id == made.id
         assert get(server, "/sessions?limit=101").status_code == 422
         assert get(server, "/api/v2/sessions?page_size=1").json()["items"][0]["type"] == "PROJECT"
         client.delete_project(project_name="plans")
@@ -608,10 +612,9 @@ def test_loading_a_changed_run_replaces_it(server: LangSmithServer) -> None:
 
 
 def genuine(name: str) -> Path:
-    folder = os.environ.get("LSE_GENUINE_DATA")
-    if not folder or not (Path(folder) / name).is_file():
+    if not GENUINE or not (Path(GENUINE) / name).is_file():
         pytest.skip("LSE_GENUINE_DATA names no folder with genuine data")
-    return Path(folder) / name
+    return Path(GENUINE) / name
 
 
 def test_a_genuine_trace_comes_back_byte_for_byte(server: LangSmithServer) -> None:
@@ -649,3 +652,44 @@ def test_genuine_sdk_batches_are_taken_in(server: LangSmithServer) -> None:
             assert served[key] == sent.get(key, b"null")
         assert datetime.fromisoformat(json.loads(served["start_time"])).year == 2024
     assert (statuses.count("success"), statuses.count("pending")) == (22, 2)
+
+
+def test_usage_is_found_where_sdks_put_it(server: LangSmithServer) -> None:
+    places = [
+        {"outputs": {"usage_metadata": {"input_tokens": 1, "output_tokens": 2}}},
+        {"extra": {"metadata": {"usage_metadata": {"input_tokens": 1, "output_tokens": 2}}}},
+        {"outputs": {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}},
+        {"outputs": {"llm_output": {"token_usage": {"prompt_tokens": 1, "completion_tokens": 2}}}},
+        {
+            "outputs": {
+                "generations": [
+                    [{"message": {"kwargs": {"usage_metadata": {"input_tokens": 1, "output_tokens": 2}}}}]
+                ]
+            }
+        },
+        {"total_tokens": 3, "prompt_tokens": 1, "completion_tokens": 2},
+    ]
+    server.load([line(n, run_type="llm", **place) for n, place in enumerate(places, 1)], "chat")
+    runs = post(
+        server, "/runs/query", {"select": ["total_tokens", "prompt_tokens", "completion_tokens"]}
+    ).json()
+    found = [(r["prompt_tokens"], r["completion_tokens"], r["total_tokens"]) for r in runs["runs"]]
+    assert found == [(1, 2, 3)] * 6
+
+
+def test_v2_adds_the_usage_of_the_subtree_only_when_asked(server: LangSmithServer) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "total_cost": 0.25}
+    token = {"name": "new_token", "time": "2026-01-05T00:00:02.500000+00:00"}
+    call = line(2, trace=1, run_type="llm", outputs={"usage_metadata": usage}, events=[token])
+    server.load([line(1), call], "chat")
+    body = {
+        "project_ids": [project_id(server, "chat")],
+        "is_root": True,
+        "selects": ["TOTAL_TOKENS", "TOTAL_COST", "FIRST_TOKEN_TIME"],
+    }
+    own = post(server, "/api/v2/runs/query", body).json()["items"]
+    whole = post(server, "/api/v2/runs/query", body | {"include_subtree_usage": True}).json()["items"]
+    assert own == [{"total_tokens": 0, "total_cost": None, "first_token_time": None}]
+    assert whole == [
+        {"total_tokens": 15, "total_cost": 0.25, "first_token_time": "2026-01-05T00:00:02.500000Z"}
+    ]

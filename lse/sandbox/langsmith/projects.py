@@ -35,7 +35,7 @@ def project_id(name: str) -> str:
 
 
 class Projects:
-    """All projects. Two may share a name when they were added with ids of their own."""
+    """All projects. Two may share a name: after a renaming, or when they were added one by one."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Project] = {}

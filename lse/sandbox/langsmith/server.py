@@ -67,9 +67,9 @@ class LangSmithServer(Modern, Assets):
         if not isinstance(name, str) or not name:
             raise BadRequest("a project needs a name", 422)
         known = self.state.projects.named(name)
-        if known is not None and request.arg("upsert").lower() != "true" and "id" not in values:
+        if known is not None and request.arg("upsert").lower() != "true":
             raise BadRequest("Session already exists.", 409)
-        if known is None or "id" in values:
+        if known is None:
             chosen = str(values.get("id") or project_id(name)).lower()
             known = self.state.projects.add(Project(chosen, name, times.moment(values.get("start_time"))))
         _change(known, values)
