@@ -40,7 +40,17 @@ WRITES = frozenset({"ingest_multipart", "ingest_batch", "post_run", "patch_run"}
 
 
 class Base(Server):
-    """The frame of the local LangSmith."""
+    """The frame of the local LangSmith.
+
+    Its own fault actions, for rules on the operations `query_runs`, `v2_query_runs` and `v2_query_traces`:
+
+        repeated_cursor           the next cursor leads to the page just read
+        empty_page_with_cursor    no runs, and a cursor that leads to the page that was due
+        full_page_without_cursor  the walk seems to end although there is more
+        shift                     the page begins so many runs later (negative: earlier, so runs come twice)
+        cap                       another page limit, with the documented message (v1)
+        v1_gone                   this status, 404 or 410, on the v1 reads of runs
+    """
 
     prefixes = ("", "/api/v1")
     fault_actions = frozenset(
