@@ -31,7 +31,10 @@ def upgrade(url: str) -> None:
     Two at once wait for each other. Raises `ConfigurationError` for a schema of a later `lse`,
     `BusyError` when a table stays locked.
     """
-    check_known(current(url))
+    revision = current(url)
+    if revision == head():
+        return
+    check_known(revision)
     with transaction(url) as connection:
         command.upgrade(_config(connection), "head")
 
