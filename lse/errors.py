@@ -7,7 +7,8 @@
     ├── AccessError          exit 5    key or permission refused
     ├── TemporaryError       exit 6    try again later; the only kind that is ever retried
     │   └── BusyError        exit 6    somebody else holds the project day
-    └── ConfigurationError   exit 7    a setting is missing or wrong
+    ├── ConfigurationError   exit 7    a setting is missing or wrong
+    └── Interrupted          exit 130  a person or the system stopped the command
 
 A message says what happened and to which item; `hint` says what to type next. Neither ever holds
 trace text, keys or passwords: foreign errors are translated where they enter, by kind and code.
@@ -67,3 +68,9 @@ class ConfigurationError(LseError):
     """A setting is missing, contradictory or points at something that is not there."""
 
     exit_code = 7
+
+
+class Interrupted(LseError):
+    """The command was stopped from outside."""
+
+    exit_code = 130

@@ -92,4 +92,4 @@ def _member(part: bytes, colon: int) -> tuple[str, bytes]:
     key, value = part[:colon].rstrip(), part[colon + 1 :].lstrip()
     if colon < 0 or not value or not key.startswith(b'"'):
         raise MalformedJson("an object member needs a key and a value")
-    return str(json.loads(key)), value
+    return key[1:-1].decode() if b"\\" not in key else str(json.loads(key)), value

@@ -1,10 +1,15 @@
 """Bring a trace up to date: nothing shrinks, nothing finished becomes unfinished."""
 
+import re
 from collections.abc import Iterable
 from uuid import UUID
 
+from lse.archive.jsontext import members
 from lse.archive.trace_file import make_trace
 from lse.models import RawRun, Trace
+
+_LINKS = frozenset({"s3_urls", "inputs_s3_urls", "outputs_s3_urls", "attachments"})
+_SIGNATURE = re.compile(rb'\?[^"\\]*"')
 
 
 def merge_trace(earlier: Trace | None, later: Trace) -> Trace:
@@ -21,9 +26,20 @@ def latest_runs(runs: Iterable[RawRun]) -> list[RawRun]:
     kept: dict[UUID, RawRun] = {}
     for run in runs:
         before = kept.get(run.id)
-        if before is None or run.ended or not before.ended:
+        if before is None or _replaces(run, before):
             kept[run.id] = run
     return list(kept.values())
+
+
+def _replaces(later: RawRun, before: RawRun) -> bool:
+    if later.text == before.text or (before.ended and not later.ended):
+        return False
+    return _lasting(later.text) != _lasting(before.text)
+
+
+def _lasting(text: bytes) -> list[tuple[str, bytes]]:
+    """The members of a run, links to stored files without their signatures: those differ at every answer."""
+    return [(key, _SIGNATURE.sub(b'"', value) if key in _LINKS else value) for key, value in members(text)]
 
 
 def missing_parents(trace: Trace) -> list[UUID]:

@@ -12,7 +12,9 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from lse.errors import LseError
+from typer import Abort
+
+from lse.errors import Interrupted, LseError, UsageError
 
 
 def main() -> None:
@@ -25,18 +27,26 @@ def main() -> None:
     from lse.cli.output import print_error
 
     try:
-        app(prog_name="lse")
-    except LseError as error:
-        print_error(error)
-        sys.exit(error.exit_code)
+        sys.exit(app(prog_name="lse", standalone_mode=False) or 0)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say no more
         sys.exit(1)
-    except Exception as error:  # the last resort: a fault of ours, said in one line
-        if logging.getLogger("lse").isEnabledFor(logging.DEBUG):
-            raise
-        print_error(_unexpected(error))
-        sys.exit(1)
+    except Exception as error:  # the last resort: whatever went wrong is said in one line
+        if isinstance(error, LseError) or not logging.getLogger("lse").isEnabledFor(logging.DEBUG):
+            translated = _translate(error)
+            print_error(translated)
+            sys.exit(translated.exit_code)
+        raise
+
+
+def _translate(error: Exception) -> LseError:
+    if isinstance(error, LseError):
+        return error
+    if isinstance(error, Abort):
+        return Interrupted("Stopped; nothing was changed.")
+    if say := getattr(error, "format_message", None):  # how Typer's parser marks what a user may put right
+        return UsageError(say(), hint="`--help` after a command shows what it takes.")
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> LseError:

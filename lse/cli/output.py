@@ -63,7 +63,8 @@ def error_document(error: LseError) -> dict[str, Any]:
 
 def print_result(item: str, result: StepResult) -> None:
     """One line for a step of `item`, and a line for each detail that needs a look."""
-    print_line(f"{item}  {result.step:<7} {result.state:<11} {result.summary}")
+    say = tell if result.state in ("failed", "not run") else print_line
+    say(f"{item}  {result.step:<7} {result.state:<11} {result.summary}")
     for detail in result.details[:20]:
         print_line(f"    {detail}")
     if len(result.details) > 20:

@@ -57,6 +57,8 @@ def full_sweep(
     the same day, and whatever makes every step pointless: a wrong day, key, project or configuration.
     """
     results: dict[str, StepResult] = {}
+    if "upload" not in skip:
+        _ = resources.target  # a target that is not set, or set wrongly, shows before anything is done
     with resources.lock(day):
         for step in STEPS:
             results[step] = _sweep_step(step, resources, day, skip, force, results, run)

@@ -49,7 +49,7 @@ class Patience:
     """Longest time for one whole answer."""
     total: float = 300
     """Longest time for a call with all its retries."""
-    unreachable: float = 12
+    unreachable: float = 8
     """Longest time for a call to a server that never answered."""
     longest_wait: float = 60
     """Cap on one wait, also on the server's Retry-After."""

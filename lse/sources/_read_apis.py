@@ -2,7 +2,10 @@
 
 Both ask for all runs of all traces whose root started in the window. The bound on the root keeps traces
 whole; the bound on each run, a minute earlier for clocks that disagree, keeps the server from reading
-its whole history. There is no upper bound on runs, since a child may start long after its root.
+its whole history. There is no upper bound on runs, since a child may start long after its root (v2
+refuses windows of more than 401 days, so there it is 400 days).
+
+A share link opens a trace to the public and is no part of it, so it is not asked for.
 """
 
 import json
@@ -14,6 +17,7 @@ from lse.sources import Window
 from lse.sources._http import Rate
 
 _SKEW = timedelta(seconds=60)
+_LONGEST_WINDOW = timedelta(days=400)
 
 
 class ReadApi(Protocol):
@@ -51,7 +55,7 @@ class _V1:
         serialized reference_example_id reference_dataset_id total_tokens prompt_tokens prompt_token_details
         completion_tokens completion_token_details total_cost prompt_cost prompt_cost_details completion_cost
         completion_cost_details price_model_id first_token_time trace_id dotted_order last_queued_at
-        feedback_stats parent_run_ids tags in_dataset app_path share_token trace_tier
+        feedback_stats parent_run_ids tags in_dataset app_path trace_tier
         trace_first_received_at ttl_seconds trace_upgrade thread_id trace_min_max_start_time inserted_at
         """.split()
     )
@@ -100,7 +104,7 @@ class _V2:
         TRACE_ID THREAD_ID DOTTED_ORDER IS_ROOT REFERENCE_EXAMPLE_ID REFERENCE_DATASET_ID TOTAL_TOKENS
         PROMPT_TOKENS COMPLETION_TOKENS TOTAL_COST PROMPT_COST COMPLETION_COST PROMPT_TOKEN_DETAILS
         COMPLETION_TOKEN_DETAILS PROMPT_COST_DETAILS COMPLETION_COST_DETAILS PRICE_MODEL_ID TAGS APP_PATH
-        ATTACHMENTS THREAD_EVALUATION_TIME IS_IN_DATASET LAST_QUEUED_AT SHARE_URL FEEDBACK_STATS LS_USER_ID
+        ATTACHMENTS THREAD_EVALUATION_TIME IS_IN_DATASET LAST_QUEUED_AT FEEDBACK_STATS LS_USER_ID
         """.split()
     )
 
@@ -112,6 +116,8 @@ class _V2:
             "page_size": self.page_size,
             "selects": list(self.fields),
         }
+        if datetime.now(UTC) - window.start > _LONGEST_WINDOW:
+            body["max_start_time"] = _stamp(window.start + _LONGEST_WINDOW)
         return {**body, "cursor": cursor} if cursor else body
 
     def cursor(self, answer: Mapping[str, bytes]) -> str | None:
