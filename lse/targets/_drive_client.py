@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httplib2
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from googleapiclient.discovery import build_from_document
@@ -152,14 +153,31 @@ class _Auth(GoogleAuth):  # type: ignore[misc] # the library carries no types
         return self.thread_local.http
 
     def _build_http(self) -> Any:
-        http = super()._build_http()
-        http.follow_redirects = False
+        http = _Http(self._saved["token_uri"], self.http_timeout)
         self._opened.append(http)
         return http
 
     def close(self) -> None:
         for http in self._opened:
             http.close()
+
+
+class _Http(httplib2.Http):  # type: ignore[misc] # the library carries no types
+    """A connection that follows no redirect and checks what the token service answers."""
+
+    def __init__(self, token_uri: str, timeout: float) -> None:
+        super().__init__(timeout=timeout)
+        self.follow_redirects = False
+        self._token_uri = token_uri
+
+    def request(self, uri: str, *args: Any, **kwargs: Any) -> tuple[Any, bytes]:
+        """As in httplib2; `TemporaryError` for a token answer without a token, where oauth2client trips."""
+        answer, content = super().request(uri, *args, **kwargs)
+        if uri == self._token_uri and answer.status == 200:
+            value = json.loads(content)
+            if not isinstance(value, dict) or "access_token" not in value:
+                raise TemporaryError("Google's token service answered without a token.")
+        return answer, content
 
 
 def checked_root(root: str) -> str:

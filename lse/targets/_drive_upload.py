@@ -34,13 +34,17 @@ def start_session(client: Client, file_id: str, metadata: Resource, size: int, *
         "X-Upload-Content-Type": "application/zip",
         "X-Upload-Content-Length": str(size),
     }
-    _, answer, _ = client.policy.run(lambda: client.send_once(method, url, headers, body))
-    location = answer.get("location")
-    if not location:
-        raise TemporaryError("Google Drive opened no upload session.")
+
+    def ask() -> str:
+        _, answer, _ = client.send_once(method, url, headers, body)
+        if not answer.get("location"):
+            raise TemporaryError("Google Drive opened no upload session.")
+        return str(answer["location"])
+
+    location = client.policy.run(ask)
     if not _is_trusted(location, client.root):
         raise LseError("Google Drive named an upload address on another server.")
-    return str(location)
+    return location
 
 
 def _is_trusted(location: str, root: str) -> bool:

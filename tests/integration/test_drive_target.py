@@ -119,6 +119,7 @@ UPLOAD_FAULTS: dict[str, tuple[str, dict[str, Any], int, int, float]] = {
     "wrong checksum told once": ("upload_chunk", {"wrong_md5": True}, 3, 1, 2.0),
     "checksum missing at first": ("upload_chunk", {"no_md5": True}, 3, 1, 1.0),
     "hang": ("upload_chunk", {"hang": 3}, 1, 1, 1.25),
+    "session answer is HTML": ("upload_start", {"html": True}, 0, 1, 1.0),
     "session answer lost": ("upload_start", {"handle_then_reset": True}, 0, 1, 1.0),
     "folder answer lost": ("insert_file", {"handle_then_reset": True}, 0, 1, 1.0),
     "folder answer closed": ("insert_file", {"handle_then_reset": "close"}, 1, 1, 1.0),
@@ -130,6 +131,10 @@ UPLOAD_FAULTS: dict[str, tuple[str, dict[str, Any], int, int, float]] = {
     "list cut short": ("list_files", {"truncate": 5}, 0, 1, 1.0),
     "no ids yet": ("generate_ids", {"status": 500}, 0, 2, 1.0),
     "token service busy": ("token", {"status": 503}, 0, 2, 1.0),
+    "token answer is {}": ("token", {"body": {}}, 0, 1, 1.0),
+    "token answer is null": ("token", {"body": "null"}, 0, 1, 1.0),
+    "token answer is HTML": ("token", {"html": True}, 0, 1, 1.0),
+    "token answer lost": ("token", {"handle_then_reset": True}, 0, 1, 1.0),
 }
 
 
