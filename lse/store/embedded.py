@@ -46,6 +46,7 @@ FAILING_LIMIT = 20.0
 
 _PROGRAMS = ("initdb", "pg_ctl", "postgres")
 _FOR_ROOT = Path("/var/lib/lse")
+_OWNER = "belongs-to"
 _SOCKETS = Path("/tmp")  # noqa: S108 - a socket's path has 107 bytes; the folder in it is private and checked
 _PORT = 5432
 
@@ -121,9 +122,10 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server. Raises `BusyError` while somebody uses it; then it stops when they are done."""
-        self._stay.unlink(missing_ok=True)
         if not self._state.is_dir():
             return
+        self._check_state()
+        self._stay.unlink(missing_ok=True)
         with self._users_file() as users:
             if not _try_lock(users):
                 raise BusyError(
@@ -134,6 +136,7 @@ class EmbeddedPostgres:
 
     def status(self) -> ServerStatus:
         """Whether the server runs, and where; starts nothing."""
+        self._check_state()
         running = self._cluster().is_dir() and self._answers()
         return ServerStatus(running, self._stay.exists(), self.url, self._cluster(), _pid(self._cluster()))
 
@@ -146,6 +149,7 @@ class EmbeddedPostgres:
 
     @contextlib.contextmanager
     def _used(self) -> Iterator[None]:
+        self._check_state()
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._users_file() as users:
             fcntl.flock(users, fcntl.LOCK_SH)
@@ -154,6 +158,15 @@ class EmbeddedPostgres:
             finally:
                 if not self._stay.exists() and _try_lock(users):
                     self._shut_down()
+
+    def _check_state(self) -> None:
+        """Refuse a state folder that we cannot write to, or cannot make."""
+        there = next(path for path in (self._state, *self._state.parents) if os.path.lexists(path))
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            raise ConfigurationError(
+                f"The state folder {self._state} cannot be written to.",
+                hint="Set LSE_STATE_DIR to a folder of your own.",
+            )
 
     @contextlib.contextmanager
     def _users_file(self) -> Iterator[int]:
@@ -214,6 +227,8 @@ class EmbeddedPostgres:
         ]
         if _run(command, account, 150).returncode != 0 and _serves(cluster):
             logger.warning("The embedded Postgres did not stop in time; it goes on stopping by itself.")
+        with contextlib.suppress(OSError):
+            self._socket_dir().rmdir()
 
     def _answers(self) -> bool:
         dsn = f"host='{self._socket_dir()}' port={_PORT} user=lse dbname=postgres connect_timeout=5"
@@ -260,8 +275,10 @@ class EmbeddedPostgres:
             self._home.mkdir()
             self._home.chmod(0o711)
         else:
+            _remove_abandoned()
             home = _folder_for_root()
             home.chmod(0o711)
+            (home / _OWNER).write_text(str(self._home))
             self._home.unlink(missing_ok=True)
             self._home.symlink_to(home)
 
@@ -396,6 +413,15 @@ def _copied_programs(folder: Path) -> Path:
             unfinished.rename(target)
         shutil.rmtree(unfinished, ignore_errors=True)
     return copy / "bin"
+
+
+def _remove_abandoned() -> None:
+    """Remove clusters whose state folder was a temporary one and is gone; any other may only be unmounted."""
+    for owner in _FOR_ROOT.glob(f"*/{_OWNER}"):
+        link = Path(owner.read_text())
+        temporary = link.is_relative_to(tempfile.gettempdir())
+        if temporary and not link.is_symlink() and not _serves(owner.parent / "data"):
+            shutil.rmtree(owner.parent)
 
 
 def _folder_for_root() -> Path:

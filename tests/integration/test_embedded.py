@@ -207,10 +207,10 @@ def test_only_the_socket_of_a_private_folder_is_served(state: Path, pg_bin: Path
         sockets = Path(str(ask(url, "show unix_socket_directories")))
         assert sockets.stat().st_mode & 0o777 == 0o700
         sockets_url = url
-    sockets.chmod(0o755)
+    sockets.mkdir(mode=0o755)
     with pytest.raises(ConfigurationError, match="open to others"), server.running():
         pass
-    shutil.rmtree(sockets)
+    sockets.rmdir()
     with server.running() as url:
         assert url == sockets_url
 
@@ -280,10 +280,16 @@ def test_for_root_a_closed_folder_stays_closed_and_the_cluster_lies_elsewhere(
         assert ask(url) == 1
     assert closed.stat().st_mode & 0o777 == 0o700
     assert (closed / "state" / "postgres").is_symlink()
+    cluster = server.status().folder
     with EmbeddedPostgres(closed / "state", programs / "bin").running() as same:
         assert same == url
     for copy in set(Path("/var/lib/lse").glob("programs-*")) - copies:
         shutil.rmtree(copy)
+    shutil.rmtree(closed / "state")
+    another = folder / "closed too" / "state"
+    another.parent.mkdir(mode=0o700)
+    with EmbeddedPostgres(another, pg_bin).running():
+        assert not cluster.exists()
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become another user")
@@ -303,6 +309,17 @@ def test_an_ordinary_user_runs_it_and_root_then_runs_it_as_that_user(folder: Pat
         assert ask(url) == 1
         assert Path(f"/proc/{server.status().pid}").stat().st_uid == nobody
     assert in_child(work, nobody) == 0
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to become another user")
+def test_a_state_folder_of_somebody_else_is_named(state: Path, pg_bin: Path) -> None:
+    def work() -> None:
+        server = EmbeddedPostgres(state, pg_bin)
+        for ask_server in (server.start, server.stop, server.status):
+            with pytest.raises(ConfigurationError, match="cannot be written to"):
+                ask_server()
+
+    assert in_child(work, pwd.getpwnam("nobody").pw_uid) == 0
 
 
 def test_programs_are_found_where_the_setting_says(pg_bin: Path) -> None:
