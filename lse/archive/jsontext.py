@@ -11,7 +11,7 @@ import re
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:"]', re.DOTALL)
 _CLOSING = {b"[": b"]", b"{": b"}"}
-_LINE_BREAKS = re.compile(rb"\s*[\r\n]\s*")
+_LINE_BREAKS = re.compile(rb"(?<!\s)\s*[\r\n]\s*")  # the look-behind keeps long white space linear
 
 
 class MalformedJson(ValueError):
@@ -92,4 +92,8 @@ def _member(part: bytes, colon: int) -> tuple[str, bytes]:
     key, value = part[:colon].rstrip(), part[colon + 1 :].lstrip()
     if colon < 0 or not value or not key.startswith(b'"'):
         raise MalformedJson("an object member needs a key and a value")
-    return key[1:-1].decode() if b"\\" not in key else str(json.loads(key)), value
+    try:
+        plain = b"\\" not in key and key.count(b'"') == 2
+        return key[1:-1].decode() if plain else str(json.loads(key)), value
+    except ValueError:
+        raise MalformedJson("a key is no JSON string") from None
