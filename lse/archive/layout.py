@@ -33,6 +33,8 @@ def project_slug(project: str) -> str:
     if _SLUG.fullmatch(project) and not _DEVICES.fullmatch(project) and not _HASHED.fullmatch(project):
         return project
     readable = _OTHER.sub("-", project.lower()).strip("-._")[:60].rstrip("-._") or "project"
+    if _DEVICES.fullmatch(readable):
+        readable = readable.replace(".", "-")  # `con.txt-1a2b3c4d` would still be the device
     return f"{readable}-{hashlib.sha256(project.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
