@@ -44,7 +44,7 @@ def identify_run(text: bytes) -> RawRun:
         trace_id=_uuid(fields.trace_id or order.partition(".")[0][-36:], "trace_id"),
         parent_id=_parent(fields),
         dotted_order=order,
-        ended=fields.end_time is not None or str(fields.status).lower() in ("success", "error"),
+        ended=fields.end_time is not None or _has_ended(fields.status),
         text=text,
         started=_time(fields.start_time),
     )
@@ -75,6 +75,11 @@ def _parent(fields: _Fields) -> UUID | None:
     return _uuid(parent, "parent_run_id") if parent else None
 
 
+def _has_ended(status: Any) -> bool:
+    """Whether a status is that of a run which will not change by itself: any but `pending`, as in the store."""
+    return isinstance(status, str) and status.lower() not in ("", "pending")
+
+
 def _uuid(value: Any, name: str) -> UUID:
     try:
         return UUID(value)
@@ -86,6 +91,6 @@ def _time(value: Any) -> datetime | None:
     """An ISO time as aware UTC; LangSmith's v1 leaves the zone out and means UTC."""
     try:
         time = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
