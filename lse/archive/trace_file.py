@@ -10,11 +10,13 @@ from uuid import UUID
 from lse.archive.files import atomic_file
 from lse.archive.identity import Unplaced, identify_feedback, identify_run
 from lse.archive.jsontext import one_line
-from lse.archive.layout import trace_file_name
+from lse.archive.layout import trace_file_name, trace_of_file
 from lse.errors import LseError
 from lse.models import RawFeedback, RawRun, Trace
 
-_HEAD = re.compile(rb'\{"format":"lse-trace/1","trace_id":"([0-9a-f-]{36})","runs":\[\n')
+_HEAD = re.compile(
+    rb'\{"format":"lse-trace/1","trace_id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","runs":\[\n'
+)
 _MIDDLE = b'],"feedback":[\n'
 _TAIL = b"]}\n"
 
@@ -53,7 +55,10 @@ def read_trace(lines: Iterable[bytes], name: str) -> Trace:
         raise _damaged(name, str(error)) from error
     if next(remaining, None) is not None:
         raise _damaged(name, "text follows its end")
-    return make_trace(UUID(head[1].decode()), runs, feedback)
+    trace = make_trace(UUID(head[1].decode()), runs, feedback)
+    if any(run.trace_id != trace.id for run in runs) or trace_of_file(name) not in (None, trace.id):
+        raise _damaged(name, "it holds another trace than it says")
+    return trace
 
 
 def read_trace_file(path: Path) -> Trace:
