@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
+import msgspec
+
 from lse.archive.layout import UNPLACED, archived_files
 from lse.archive.trace_file import DamagedArchive, read_trace
 from lse.models import ProjectDay
@@ -92,14 +94,16 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         document = json.loads(content)
         day = ProjectDay(str(document["project"]), date.fromisoformat(document["date"]))
         manifest = Manifest(day, _entries(document["files"]))
-    except (ValueError, KeyError, TypeError) as error:
+        content_sha256 = manifest.content_sha256
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedArchive(f"The manifest of {name} cannot be read.") from error
-    if document["format"] != _FORMAT:
+    if document.get("format") != _FORMAT:
         raise DamagedArchive(f"{name} has a format that this version of lse does not know.")
-    if document["content_sha256"] != manifest.content_sha256:
+    if document.get("content_sha256") != content_sha256:
         raise DamagedArchive(f"The manifest of {name} does not match its own content hash.")
     return manifest
 
 
-def _entries(items: Iterable[dict[str, object]]) -> tuple[FileEntry, ...]:
-    return tuple(sorted((FileEntry(**item) for item in items), key=lambda entry: entry.path))  # type: ignore[arg-type]
+def _entries(items: Iterable[object]) -> tuple[FileEntry, ...]:
+    entries = (msgspec.convert(item, FileEntry, strict=True) for item in items)
+    return tuple(sorted(entries, key=lambda entry: entry.path))

@@ -67,7 +67,7 @@ def open_zip(path: Path) -> Iterator["ZipReader"]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield ZipReader(archive, path.name)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise DamagedArchive(
             f"{path} is not a readable zip.", hint="Write it again with `lse archive zip`."
         ) from error
@@ -89,6 +89,11 @@ class ZipReader:
         if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
             raise DamagedArchive(f"{entry.path} in {self._name} differs from its manifest.")
         return content
+
+    def check(self) -> None:
+        """Read every file. Raises `DamagedArchive` at the first that differs from the manifest."""
+        for entry in self.manifest.files:
+            self.read(entry)
 
     def _read(self, member: str, limit: int) -> bytes:
         """At most one byte more than `limit`: a member that lies about its size cannot fill the memory."""
@@ -113,7 +118,7 @@ def _check_members(members: list[zipfile.ZipInfo], name: str) -> None:
         if reason or member.header_offset < end:
             raise DamagedArchive(f"{name} is refused: {reason or 'members overlap'}.")
         seen.add(member.filename.casefold())
-        end = member.header_offset + 30 + member.compress_size
+        end = member.header_offset + 30 + len(member.filename) + member.compress_size
 
 
 def _refusal(member: zipfile.ZipInfo, seen: set[str]) -> str | None:
