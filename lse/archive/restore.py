@@ -31,6 +31,7 @@ def restore_zip(
                 f"{folder} holds other trace files than the archive.",
                 hint="Compare them with `lse archive verify`, or replace them with --force.",
             )
+        archive.check()
         aside = folder.with_name(f".{folder.name}.restoring")
         if aside.exists():
             shutil.rmtree(aside)  # left by a killed restore
@@ -51,13 +52,16 @@ def _holds(folder: Path, manifest: Manifest) -> bool:
 
 
 def _set_aside(folder: Path, successor: Path) -> Path | None:
-    """Move trace files that are in the way to the first free name `<date>.replaced-<n>`."""
+    """Move a folder that is in the way to the first free name `<date>.replaced-<n>`.
+
+    One that holds nothing but the record of a fetch gives it to its successor and goes away.
+    """
     if not folder.exists():
         return None
-    if not archived_files(folder):
+    if all(path.name == FETCH_RECORD for path in folder.iterdir()):
         for record in folder.glob(FETCH_RECORD):
             record.rename(successor / FETCH_RECORD)
-        shutil.rmtree(folder)
+        folder.rmdir()
         return None
     number = 1
     while (kept := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
