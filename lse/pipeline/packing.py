@@ -3,12 +3,13 @@
 import logging
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from lse.archive.layout import archive_name
-from lse.archive.manifest import Manifest, describe_folder
+from lse.archive.layout import archive_name, archived_files, trace_of_file
+from lse.archive.manifest import FileEntry, Manifest, describe_folder
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import ZipInfo, describe_zip, open_zip, write_zip
-from lse.errors import UsageError
+from lse.errors import DifferencesFound, UsageError
 from lse.models import Figure, Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, is_empty, no_progress, note, options, sized
 from lse.resources import Resources
@@ -17,14 +18,24 @@ logger = logging.getLogger(__name__)
 
 
 def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
-    """Write the zip of `day` from its trace files; an existing zip of the same content stays as it is."""
+    """Write the zip of `day` from its trace files; a sound zip of the same content stays as it is.
+
+    A zip never shrinks: raises `DifferencesFound` when it holds runs that the trace files lack.
+    """
     folder, path = resources.folder(day), resources.zip_path(day)
     if is_empty(resources, day):
         return StepResult("pack", "unchanged", "no traces on this day, so there is nothing to pack")
+    if not archived_files(folder):
+        return StepResult("pack", "unchanged", f"the trace files are gone, and {path} stays as it is")
     manifest = describe_folder(folder, day)
     progress(0, None)
-    before = _zip_content(path)
-    unchanged = before == manifest.content_sha256
+    before = _sound_manifest(path)
+    if before is not None and (lost := _lost(before, manifest)):
+        raise DifferencesFound(
+            f"{path} holds more of {counted(len(lost), 'file')} than {folder}, first of {lost[0]}.",
+            hint=f"Bring the trace files back, then fetch again: lse archive restore {options(day)} --force",
+        )
+    unchanged = before is not None and before.content_sha256 == manifest.content_sha256
     info = describe_zip(path) if unchanged else write_zip(folder, manifest, path)
     figures: dict[str, Figure] = {
         **manifest.counts,
@@ -38,13 +49,17 @@ def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress
 
 
 def upload(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
-    """Put the zip of `day` into the target and prove its bytes arrived; nothing is sent twice."""
+    """Put the zip of `day` into the target and prove its bytes arrived; nothing is sent twice.
+
+    Raises `DamagedArchive` before anything is sent when the zip is not what its manifest says.
+    """
     target, path = resources.target, resources.zip_path(day)
     if not path.exists():
         if is_empty(resources, day):
             return StepResult("upload", "unchanged", "no traces on this day, so there is nothing to upload")
         raise UsageError(f"{path} does not exist.", hint=f"Pack it first: lse archive zip {options(day)}")
     with open_zip(path) as archive:
+        archive.check()
         manifest = archive.manifest
     before = target.find(archive_name(day))
     properties = {
@@ -82,11 +97,28 @@ def _zip_facts(manifest: Manifest, info: ZipInfo) -> dict[str, Any]:
     }
 
 
-def _zip_content(path: Path) -> str | None:
-    """The content hash of an existing zip; None when it must be written, because it is absent or damaged."""
+def _lost(before: Manifest, after: Manifest) -> list[str]:
+    """The files of `before` of which `after` holds fewer runs or feedback records, by trace."""
+    held = {_subject(entry): (entry.runs, entry.feedback) for entry in after.files}
+    return [entry.path for entry in before.files if _is_less(held.get(_subject(entry), (0, 0)), entry)]
+
+
+def _subject(entry: FileEntry) -> UUID | None:
+    """What a file is about: its trace, however it is named, or None for the runs without one."""
+    return trace_of_file(entry.path)
+
+
+def _is_less(held: tuple[int, int], entry: FileEntry) -> bool:
+    runs, feedback = held
+    return runs < entry.runs or feedback < entry.feedback
+
+
+def _sound_manifest(path: Path) -> Manifest | None:
+    """The manifest of an existing zip; None when it must be written, because it is absent or damaged."""
     try:
         with open_zip(path) as archive:
-            return archive.manifest.content_sha256
+            archive.check()
+            return archive.manifest
     except FileNotFoundError:
         return None
     except DamagedArchive as error:
