@@ -75,9 +75,8 @@ def _adding_up(progress: Progress, total: int | None) -> Callable[[int], None]:
 
 def _archived_traces(resources: Resources, day: ProjectDay) -> Iterator[Trace]:
     """The traces of the day, from its trace files or else from its zip."""
-    files = [path for path in archived_files(resources.folder(day)) if path.name != UNPLACED]
-    if files:
-        yield from map(read_trace_file, files)
+    if files := archived_files(resources.folder(day)):
+        yield from (read_trace_file(path) for path in files if path.name != UNPLACED)
         return
     with open_zip(resources.zip_path(day)) as archive:
         for entry in archive.manifest.files:
@@ -86,5 +85,9 @@ def _archived_traces(resources: Resources, day: ProjectDay) -> Iterator[Trace]:
 
 
 def _unplaced(resources: Resources, day: ProjectDay) -> list[bytes]:
-    path = resources.folder(day) / UNPLACED
-    return path.read_bytes().splitlines() if path.exists() else []
+    """The runs of the day that name no trace, from the same copy."""
+    if files := archived_files(resources.folder(day)):
+        return [line for path in files if path.name == UNPLACED for line in path.read_bytes().splitlines()]
+    with open_zip(resources.zip_path(day)) as archive:
+        entries = [entry for entry in archive.manifest.files if entry.path == UNPLACED]
+        return [line for entry in entries for line in archive.read(entry).splitlines()]
