@@ -33,7 +33,7 @@ class Difference:
 def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
     """Where `other` disagrees with `reference`, in the order of ids. Damage in `other` comes first.
 
-    A run that the store keeps in quarantine is there, but not as a row; it is no difference.
+    What the store keeps in quarantine is there, but not as a row; it is no difference.
     """
     yield from damage(other)
     for kind, run_id in _compare(reference.runs, other.runs):
@@ -41,7 +41,8 @@ def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
         if kind != "missing" or content not in other.quarantined:
             yield Difference(kind, other.copy, f"run {run_id} of trace {trace_id}")
     for kind, feedback_id in _compare(reference.feedback, other.feedback):
-        yield Difference(kind, other.copy, f"feedback {feedback_id}")
+        if kind != "missing" or reference.feedback[feedback_id] not in other.quarantined:
+            yield Difference(kind, other.copy, f"feedback {feedback_id}")
     kept = other.unplaced | other.quarantined
     for content in sorted(reference.unplaced - kept):
         yield Difference("missing", other.copy, f"unplaced run with content {content}")
