@@ -141,7 +141,7 @@ def _verified(
             f"{counted(len(differences), 'difference')} (copies: {held})",
             figures,
             tuple(map(str, differences)),
-            hint=_repair(day, {difference.copy for difference in differences}),
+            hint=_repair(day, differences, copies.inventories[0].copy if copies.inventories else "files"),
             exit_code=DifferencesFound.exit_code,
         )
     doubts = tuple(_doubts(day, copies, record))
@@ -155,8 +155,12 @@ def _verified(
     )
 
 
-def _repair(day: ProjectDay, copies: set[str]) -> str:
-    """The command that writes the first copy in disagreement anew from the better ones."""
+def _repair(day: ProjectDay, differences: list[Difference], reference: str) -> str:
+    """The command that writes the first copy that is not whole anew from the better ones.
+
+    When something is only in another copy, it is the reference that is not whole.
+    """
+    copies = {reference if difference.kind == "extra" else difference.copy for difference in differences}
     commands = {"files": "restore", "zip": "zip", "target": "upload", "store": "to-db"}
     command = next(command for copy, command in commands.items() if copy in copies)
     return f"Write that copy again: lse archive {command} {options(day)}"
