@@ -76,7 +76,7 @@ def _parent(fields: _Fields) -> UUID | None:
 
 
 def _has_ended(status: Any) -> bool:
-    """Whether a status is that of a run which will not change by itself: any but `pending`, as in the store."""
+    """Whether a run of this status will not change by itself: any but `pending`, as in the store."""
     return isinstance(status, str) and status.lower() not in ("", "pending")
 
 
