@@ -27,6 +27,8 @@ class ReadApi(Protocol):
     path: str
     items: str
     """The key of the answer that holds the runs."""
+    page_size: int
+    """Runs asked for; a page of so many is full."""
 
     def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
         """The body that asks for one page."""

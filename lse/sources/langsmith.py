@@ -114,7 +114,10 @@ def open(settings: Settings) -> LangSmithSource:
 
 
 def _page(answer: bytes, api: ReadApi, asked: str | None) -> Page:
-    """The page in an answer. `{}`, `null`, HTML, half an answer or a cursor that leads nowhere is a fault."""
+    """The page in an answer. `{}`, `null`, HTML, half an answer or a cursor that leads nowhere is a fault.
+
+    So is a full page without a cursor: LangSmith ends with a page that is not full, or empty.
+    """
     try:
         fields = dict(members(answer))
         page = Page(tuple(map(single_line, elements(fields[api.items]))), api.cursor(fields))
@@ -122,6 +125,8 @@ def _page(answer: bytes, api: ReadApi, asked: str | None) -> Page:
         raise TemporaryError(f"LangSmith's answer to {api.path} is no page of runs.") from None
     if page.cursor is not None and (page.cursor == asked or not page.texts):
         raise TemporaryError("LangSmith sent the same cursor again, or a cursor without runs.")
+    if page.cursor is None and len(page.texts) >= api.page_size:
+        raise TemporaryError("LangSmith sent a full page without the cursor of the next one.")
     return page
 
 
@@ -134,7 +139,9 @@ def _items(answer: bytes) -> list[bytes]:
 
 def _project(text: bytes) -> Project:
     fields = _object(text)
-    return Project(str(fields["id"]), str(fields["name"]))
+    if not all(isinstance(fields.get(key), str) for key in ("id", "name")):
+        raise TemporaryError("LangSmith's answer holds a project without id or name.")
+    return Project(fields["id"], fields["name"])
 
 
 def _run_count(answer: bytes) -> int:
@@ -147,7 +154,7 @@ def _run_count(answer: bytes) -> int:
 def _object(answer: bytes) -> dict[str, Any]:
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise TemporaryError("LangSmith's answer is no JSON object.")
