@@ -21,7 +21,7 @@ class FetchRecord:
     date: str
     source: str
     fetched_at: str
-    """End of the fetch, ISO 8601, UTC."""
+    """Begin of the fetch, ISO 8601, UTC: what changed at the source since then may not be in it."""
     complete: bool
     reason: str
     """What proves completeness, or what is missing."""

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from lse.archive.files import write_atomically
@@ -20,6 +21,8 @@ class Position:
 
     walk: str
     """What is walked: API, project and window. Another walk starts over."""
+    began: str
+    """When the first page was asked for, ISO 8601, UTC."""
     cursor: str | None = None
     size: int = 0
     """Bytes of `runs.jsonl` that count."""
@@ -32,13 +35,14 @@ class Position:
 class Spool:
     """The runs fetched so far for one project day."""
 
-    def __init__(self, folder: Path, walk: str) -> None:
-        """Open the spool in `folder`, or begin one; a spool of another walk is discarded."""
+    def __init__(self, folder: Path, walk: str, now: datetime) -> None:
+        """Open the spool in `folder`, or begin one `now`; a spool of another walk is discarded."""
         self._folder = folder
         self._texts = folder / "runs.jsonl"
         self._saved = folder / "position.json"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.position = self._read_position(walk)
+        self._fresh = Position(walk, now.isoformat(timespec="seconds"))
+        self.position = self._read_position() or self._fresh
         self._texts.touch(mode=0o600)
         os.truncate(self._texts, self.position.size)
 
@@ -54,6 +58,7 @@ class Spool:
         self._move(
             Position(
                 walk=before.walk,
+                began=before.began,
                 cursor=cursor,
                 size=size,
                 pages=before.pages + 1,
@@ -80,17 +85,24 @@ class Spool:
                 file.seek(offset)
                 yield file.readline()[:-1]
 
+    def start_over(self) -> None:
+        """Forget every page."""
+        self._move(self._fresh)
+        os.truncate(self._texts, 0)
+
     def discard(self) -> None:
         """Remove the spool: its runs are in trace files now."""
         shutil.rmtree(self._folder)
 
-    def _read_position(self, walk: str) -> Position:
-        if self._saved.exists() and self._texts.exists():
+    def _read_position(self) -> Position | None:
+        """The saved position, unless it is another walk's, in another form, or the texts are gone."""
+        try:
             saved = json.loads(self._saved.read_bytes())
             position = Position(**{**saved, "ends": tuple(saved["ends"])})
-            if position.walk == walk and self._texts.stat().st_size >= position.size:
-                return position
-        return Position(walk)
+            whole = self._texts.stat().st_size >= position.size
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return position if whole and position.walk == self._fresh.walk else None
 
     def _move(self, position: Position) -> None:
         write_atomically(self._saved, json.dumps(asdict(position)).encode())

@@ -30,7 +30,8 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
         raise UsageError(f"{day.day} has not begun yet (UTC).", hint="Fetch a day that is over.")
     source = resources.source
     project = source.project(day.project)
-    spool = Spool(resources.spool_folder(day), f"{source.walk_name} {project.id} {day.day}")
+    walk = f"{source.walk_name} {project.id} {day.day}"
+    spool = Spool(resources.spool_folder(day), walk, resources.now())
     if spool.position.pages:
         logger.info("Continuing the fetch of %s after page %d.", day, spool.position.pages)
     window = Window(project, day.start, day.end)
@@ -56,7 +57,7 @@ def _assemble(
         project_id=project_id,
         date=day.day.isoformat(),
         source=resources.source.walk_name,
-        fetched_at=resources.now().isoformat(timespec="seconds"),
+        fetched_at=spool.position.began,
         complete=proof.complete and not orphans,
         reason=reason,
         walks=proof.walks,

@@ -102,7 +102,7 @@ def _sweep_step(
 
 
 def _settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:
-    """The record of a complete fetch that ended after the day's settle time."""
+    """The record of a complete fetch that began after the day's settle time."""
     record = read_fetch_record(resources.folder(day))
     settle = timedelta(hours=resources.settings.settle_hours)
     return record if record and record.complete and record.time >= day.end + settle else None

@@ -1,11 +1,16 @@
 """Walk a window to its end and prove that nothing was missed."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lse.archive.assemble import SpoolIndex, index_spool
 from lse.archive.spool import Spool
-from lse.sources import Counts, Source, Window
+from lse.errors import TemporaryError
+from lse.sources import Counts, Page, Source, Window
+from lse.sources._http import NotServed, Refused
+
+logger = logging.getLogger(__name__)
 
 _MOST_WALKS = 3
 
@@ -24,8 +29,9 @@ class Proof:
 def walk_until_proved(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> Proof:
     """Walk until the source's own count equals the last walk, or, if it cannot count, two walks agree.
 
-    An unfinished walk in the spool is continued at its page. After three walks without proof, the result
-    is not complete and says what did not agree.
+    An unfinished walk in the spool is continued at its page, or starts over when the source does not know
+    its cursor any more. After three walks without proof, the result is not complete and says what did not
+    agree. Raises `TemporaryError` when the cursors lead in a circle.
     """
     while True:
         _walk(source, window, spool, progress)
@@ -36,12 +42,27 @@ def walk_until_proved(source: Source, window: Window, spool: Spool, progress: Ca
 
 def _walk(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> None:
     progress(spool.position.runs)
+    seen: set[str | None] = set()
     while True:
-        page = source.page(window, spool.position.cursor)
+        page = _next_page(source, window, spool, resumed=not seen)
+        seen.add(spool.position.cursor)
+        if page.cursor is not None and page.cursor in seen:
+            raise TemporaryError("The source's cursors lead in a circle.", hint="Try again later.")
         spool.add_page(page.texts, page.cursor)
         progress(spool.position.runs)
         if page.cursor is None:
             return
+
+
+def _next_page(source: Source, window: Window, spool: Spool, *, resumed: bool) -> Page:
+    try:
+        return source.page(window, spool.position.cursor)
+    except (NotServed, Refused) as error:
+        if not resumed or spool.position.cursor is None:
+            raise
+        logger.info("%s The fetch starts over.", error)
+        spool.start_over()
+        return source.page(window, None)
 
 
 def _judge(spool: Spool, server: Counts | None) -> Proof:
