@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,14 @@ for _name in ("oauth2client", "googleapiclient"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The parts of the Drive service that are used; making one takes milliseconds, so they are kept."""
+
+    files: Any
+    about: Any
+
+
 class Client:
     """Requests to Drive with fresh tokens, deadlines and retries. Nothing is sent before the first one.
 
@@ -54,20 +63,21 @@ class Client:
         _check_same_side(self.root, self._credentials)
         self._auth = _Auth(self.root, self._credentials, settings.drive_scope, settings.drive_user, timeout)
         self._lock = threading.Lock()
+        self._api: Api | None = None
 
     @property
     def account(self) -> str:
         """Who the credentials are, for messages: a service account's address, or "a user"."""
         return str(self._credentials.get("client_email", "a user"))
 
-    def call(self, build: Callable[[Any], Any]) -> Resource:
+    def call(self, build: Callable[[Api], Any]) -> Resource:
         """The JSON object that answers the request which `build` makes from the Drive service."""
         return self.policy.run(lambda: self.call_once(build))
 
-    def call_once(self, build: Callable[[Any], Any]) -> Resource:
+    def call_once(self, build: Callable[[Api], Any]) -> Resource:
         """As `call`, without trying again."""
         with translated():
-            answer = build(self._service()).execute(http=self._auth.thread_http(), num_retries=0)
+            answer = build(self._connected()).execute(http=self._auth.thread_http(), num_retries=0)
         if isinstance(answer, dict) and answer:
             return answer
         raise TemporaryError("Google Drive answered without content.")
@@ -80,7 +90,7 @@ class Client:
         The body is bytes, never a stream: the layers below may send it twice.
         """
         with translated():
-            self._service()
+            self._connected()
             answer, content = self._auth.thread_http().request(url, method, body, dict(headers))
         if answer.status not in _TRANSFER_STATUSES:
             raise drive_error(answer.status, answer, content)
@@ -90,11 +100,12 @@ class Client:
         """Close all connections."""
         self._auth.close()
 
-    def _service(self) -> Any:
+    def _connected(self) -> Api:
         with self._lock:
-            if self._auth.service is None:
+            if self._api is None:
                 self._auth.sign_in()
-            return self._auth.service
+                self._api = Api(self._auth.service.files(), self._auth.service.about())
+            return self._api
 
 
 class _Auth(GoogleAuth):  # type: ignore[misc] # the library carries no types

@@ -36,7 +36,7 @@ class Tree:
         """The resource with this id, also from the trash; None when there is none."""
         try:
             return self._client.call(
-                lambda api: api.files().get(fileId=file_id, fields=FIELDS, supportsAllDrives=True)
+                lambda api: api.files.get(fileId=file_id, fields=FIELDS, supportsAllDrives=True)
             )
         except NotFoundError:
             return None
@@ -99,7 +99,7 @@ class Tree:
         """
         noted = self._notes.read(path).get("id")
         if noted is None:
-            ids = self._client.call(lambda api: api.files().generateIds(maxResults=1))["ids"]
+            ids = self._client.call(lambda api: api.files.generateIds(maxResults=1))["ids"]
             noted = str(ids[0])
             self._notes.update(path, id=noted)
         return noted
@@ -110,7 +110,7 @@ class Tree:
         tokens: list[str | None] = [None]
         while True:
             page = self._client.call_once(
-                lambda api: api.files().list(
+                lambda api: api.files.list(
                     q=query,
                     maxResults=PAGE,
                     pageToken=tokens[-1],
@@ -153,7 +153,7 @@ class Tree:
         new_id = self.chosen_id(note)
         try:
             return self._client.call(
-                lambda api: api.files().insert(body=body | {"id": new_id}, supportsAllDrives=True)
+                lambda api: api.files.insert(body=body | {"id": new_id}, supportsAllDrives=True)
             )
         except ConflictError:
             return self.get(new_id)

@@ -87,23 +87,41 @@ class _Transfer:
     chunk_bytes: int
     offset: int | None
     """How much the server has; None when only it knows."""
+    confirmed: int = 0
+    """The most that the server ever said it has."""
 
     def step(self) -> Resource | None:
-        """Ask for the offset if it is unknown, else send one chunk; the resource after the last one."""
+        """Make the server have more than before; the resource once it has everything.
+
+        After a fault this asks for the offset and then sends, so that a server which keeps nothing uses up
+        the time of one step, however often it answers the question.
+        """
         start, self.offset = self.offset, None
         if start is None:
-            status, headers, content = self._put(f"bytes */{self.size}", b"")
-        else:
-            status, headers, content = self._put_chunk(start)
+            stored = self._read_answer(*self._put(f"bytes */{self.size}", b""))
+            if stored or self._has_more():
+                return stored
+            start = self.offset or 0
+        stored = self._read_answer(*self._put_chunk(start))
+        if stored is None and not self._has_more():
+            self.offset = None
+            raise TemporaryError("Google Drive kept nothing of a part of an upload.")
+        return stored
+
+    def _read_answer(self, status: int, headers: Mapping[str, str], content: bytes) -> Resource | None:
+        """The resource when the upload is complete, else None, with `offset` set."""
         if status in (200, 201):
             return _resource(content)
         if status != 308:
             raise TemporaryError(f"Google Drive answered {status} to a part of an upload.")
-        arrived = _arrived(headers)
-        if start is not None and arrived <= start:
-            raise TemporaryError("Google Drive kept nothing of a part of an upload.")
-        self.offset = arrived
+        self.offset = _arrived(headers)
         return None
+
+    def _has_more(self) -> bool:
+        """Whether the server has more than it ever confirmed; notes how much."""
+        arrived = self.offset or 0
+        more, self.confirmed = arrived > self.confirmed, max(arrived, self.confirmed)
+        return more
 
     def _put_chunk(self, start: int) -> tuple[int, Mapping[str, str], bytes]:
         self.source.seek(start)

@@ -40,8 +40,11 @@ class Notes:
 
     def update(self, path: str, **changes: str | None) -> None:
         """Note `changes` for `path` durably; None forgets an entry."""
-        noted: dict[str, str | None] = {**self.read(path), **changes, "path": path}
+        before = self.read(path)
+        noted: dict[str, str | None] = {**before, **changes, "path": path}
         kept = {name: text for name, text in noted.items() if text is not None}
+        if kept == before:
+            return
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(self._file(path), json.dumps(kept, sort_keys=True).encode())
 

@@ -62,7 +62,7 @@ class DriveTarget:
 
     def check(self) -> str:
         about = self._client.call(
-            lambda api: api.about().get(fields="user(emailAddress),quotaBytesUsed,quotaBytesTotal")
+            lambda api: api.about.get(fields="user(emailAddress),quotaBytesUsed,quotaBytesTotal")
         )
         found = self._tree.root_id()
         user = about.get("user", {}).get("emailAddress", self._client.account)
@@ -177,7 +177,6 @@ class DriveTarget:
                     chunk_bytes=self._chunk_bytes,
                     progress=progress,
                 )
-                self._notes.update(path, session=None)
                 return answer if "md5Checksum" in answer else self._tree.get(answer["id"])
             except (NotFoundError, ConflictError) as error:
                 log.info("%s Looking what has arrived of %s.", error, path)
@@ -215,7 +214,7 @@ class DriveTarget:
             return stored
         body = {"properties": _property_list(properties)}
         return self._client.call(
-            lambda api: api.files().patch(fileId=stored["id"], body=body, supportsAllDrives=True)
+            lambda api: api.files.patch(fileId=stored["id"], body=body, supportsAllDrives=True)
         )
 
     def _trash_twins(self, path: str, parent: str, keep: str) -> None:
@@ -228,7 +227,7 @@ class DriveTarget:
                 log.warning("Somebody else keeps a second %s (%s).", path, twin["id"])
 
     def _trash_id(self, file_id: str) -> None:
-        self._client.call(lambda api: api.files().trash(fileId=file_id, supportsAllDrives=True))
+        self._client.call(lambda api: api.files.trash(fileId=file_id, supportsAllDrives=True))
 
     def _download(self, found: Resource, sink: BinaryIO, progress: Progress | None) -> None:
         """Write the content to `sink`; `DifferencesFound` when size or md5 are not those that Drive names."""
