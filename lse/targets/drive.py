@@ -177,6 +177,8 @@ class DriveTarget:
                     chunk_bytes=self._chunk_bytes,
                     progress=progress,
                 )
+                # Whatever it holds now, this session is used up.
+                self._notes.update(path, session=None, md5=None)
                 return answer if "md5Checksum" in answer else self._tree.get(answer["id"])
             except (NotFoundError, ConflictError) as error:
                 log.info("%s Looking what has arrived of %s.", error, path)
