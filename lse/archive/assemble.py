@@ -1,8 +1,10 @@
 """From the texts of a finished walk to trace files."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from uuid import UUID
 
@@ -12,7 +14,7 @@ from lse.archive.layout import UNPLACED, trace_of_file
 from lse.archive.merge import merge_trace
 from lse.archive.spool import Spool
 from lse.archive.trace_file import make_trace, read_trace_file, trace_lines, write_trace
-from lse.models import RawFeedback, Trace
+from lse.models import RawFeedback, Trace, content_hash
 
 # May also match inside a payload; that costs one look-up of feedback that is not there.
 _HAS_FEEDBACK = re.compile(rb'"(?:feedback_stats|FEEDBACK_STATS)"\s*:\s*\{\s*"')
@@ -25,6 +27,7 @@ class SpoolIndex:
     traces: dict[UUID, dict[UUID, int]] = field(default_factory=dict)
     """trace id → run id → offset"""
     unplaced: list[int] = field(default_factory=list)
+    """Offsets of the distinct texts that name no trace"""
     with_feedback: set[UUID] = field(default_factory=set)
 
     @property
@@ -37,11 +40,14 @@ def index_spool(spool: Spool, begin: int = 0, end: int | None = None) -> SpoolIn
     """The index of the texts in `[begin, end)`. A finished version is kept over a later unfinished one."""
     index = SpoolIndex()
     finished: set[UUID] = set()
+    unplaced: set[UUID] = set()
     for offset, text in spool.texts(begin, end):
         try:
             run = identify_run(text)
         except Unplaced:
-            index.unplaced.append(offset)
+            if (content := content_hash(text)) not in unplaced:
+                unplaced.add(content)
+                index.unplaced.append(offset)
             continue
         if run.ended or run.id not in finished:
             index.traces.setdefault(run.trace_id, {})[run.id] = offset
@@ -59,22 +65,26 @@ def write_traces(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in folder.glob(".*.tmp"):
         stale.unlink()  # left by a killed process; the lock on the day keeps others out
-    existing = {trace_of_file(path.name): path for path in folder.iterdir()}
+    existing: dict[UUID | None, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        existing[trace_of_file(path.name)].append(path)
     for trace_id, offsets in index.traces.items():
         runs = [identify_run(text) for text in spool.read(offsets.values())]
         found = [item for run_id in offsets for item in feedback.get(run_id, [])]
-        yield _update(folder, existing.get(trace_id), make_trace(trace_id, runs, found))
+        yield _update(folder, existing[trace_id], make_trace(trace_id, runs, found))
     _add_unplaced(folder, spool.read(index.unplaced))
 
 
-def _update(folder: Path, path: Path | None, fetched: Trace) -> tuple[Trace, bool]:
-    earlier = read_trace_file(path) if path else None
-    trace = merge_trace(earlier, fetched)
-    if earlier is not None and list(trace_lines(trace)) == list(trace_lines(earlier)):
+def _update(folder: Path, paths: list[Path], fetched: Trace) -> tuple[Trace, bool]:
+    """Merge `fetched` into the trace's file; there are two, oldest first, after a kill while renaming."""
+    earlier = [read_trace_file(path) for path in paths]
+    trace = reduce(merge_trace, [*earlier, fetched])
+    if len(earlier) == 1 and list(trace_lines(trace)) == list(trace_lines(earlier[0])):
         return trace, False
     written = write_trace(folder, trace)
-    if path is not None and path != written:
-        path.unlink()  # the root's start became known: the file has another name now
+    for path in paths:
+        if path != written:
+            path.unlink()  # the root's start became known: the file has another name now
     return trace, True
 
 
