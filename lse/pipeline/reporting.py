@@ -12,6 +12,7 @@ from lse.errors import UsageError
 from lse.models import ProjectDay, UnreadableRun, parse_run
 from lse.reports import DatedRun, Request, find_report
 from lse.resources import Resources
+from lse.store.rows import run_values
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ def report(
 
 def _dated_runs(data_dir: Path, request: Request) -> Iterator[DatedRun]:
     """Every run in the trace files of the requested days that a load would not quarantine."""
-    skipped = 0
+    skipped, project = 0, request.project or ""
     for day in request.days:
         for path in _trace_files(data_dir, request.project, day):
             for raw in read_trace_file(path).runs:
                 try:
+                    run_values(ProjectDay(project, day), raw)  # refuses what a load would quarantine
                     yield DatedRun(day, parse_run(raw.text))
                 except UnreadableRun:
                     skipped += 1

@@ -28,7 +28,10 @@ QUERY = """
         select other.symbol from runs other
         where other.run_date = failed.run_date and other.trace_id = failed.trace_id
           and other.symbol is not null
-        order by other.run_id <> other.trace_id, other.data->>'dotted_order' collate "C", other.run_id
+        order by other.run_id <> other.trace_id,
+            case when jsonb_typeof(other.data->'dotted_order') = 'string'
+                then other.data->>'dotted_order' else '' end collate "C",
+            other.run_id
         limit 1
     ) as symbol
     from runs failed
@@ -92,13 +95,20 @@ def clean_message(error: str | None) -> str:
     if not error:
         return "Unknown error"
     if match := _HTTP_ERROR.search(error):
-        host = urlsplit(match["url"]).hostname if match["url"] else None
+        host = _host(match["url"])
         return f"{match['what']} - {host}" if host else match["what"]
     if "Error:" in error and "Traceback" in error:
         return next(line.strip() for line in error.splitlines() if _TELLING_LINE.search(line))
     if "timeout" in error.lower():
         return "Request timeout"
     return error if len(error) <= _LONGEST else f"{error[: _LONGEST - 3]}..."
+
+
+def _host(url: str | None) -> str | None:
+    try:
+        return urlsplit(url).hostname if url else None
+    except ValueError:
+        return None
 
 
 def _failure(run: Run, symbol: str | None) -> Failure:
@@ -135,19 +145,24 @@ def _text(failures: Sequence[Failure], request: Request) -> str:
         return f"No zenrows errors found for {request}.\n"
     lines = ["Zenrows Error Detail Report", "=" * 40, ""]
     for symbol, traces in _grouped(failures).items():
-        lines.append(f"{symbol}:")
+        lines.append(f"{_inline(symbol)}:")
         for trace_id, members in traces.items():
             lines.append(f"  {trace_id}:")
             for failure in members:
-                lines.append(f"    Error: {' '.join(clean_message(failure.error).split())}")
+                lines.append(f"    Error: {_inline(clean_message(failure.error))}")
                 lines.append(f"      Time: {failure.started:%Y-%m-%d %H:%M:%S} UTC")
-                lines.append(f"      URL: {failure.url}")
+                lines.append(f"      URL: {_inline(str(failure.url))}")
         lines.append("")
     return visible("\n".join(lines))
 
 
+def _inline(text: str) -> str:
+    """`text` on one line, so that it cannot pass for a line of the report."""
+    return " ".join(text.split())
+
+
 def _row(failure: Failure) -> tuple[str, ...]:
-    message = " ".join(clean_message(failure.error).split())
+    message = _inline(clean_message(failure.error))
     ids = (str(failure.trace_id), str(failure.run_id))
     return (failure.symbol, *ids, failure.started.isoformat(), failure.url or "", message)
 
