@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 Cell = str | int | float | None
 
-_FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n\0]")  # what spreadsheets take for the start of a formula (OWASP)
+# What spreadsheets take for the start of a formula, or skip before one (OWASP).
+_FORMULA = re.compile(r"\s*[=+\-@]|[\x00-\x1f\x7f-\x9f]")
 _UNSEEN = re.compile(
     # C0 and C1 controls but for tab and line break, and the marks that change the direction of writing
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
