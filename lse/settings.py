@@ -134,8 +134,11 @@ def _describe(name: str, settings: Settings) -> Described:
 
 def _masked(secret: SecretStr) -> str:
     """A database address without its password; of any other secret only that it is set."""
-    url = urlsplit(secret.get_secret_value())
-    if not url.hostname:
+    try:
+        url = urlsplit(secret.get_secret_value())
+    except ValueError:
+        return "********"
+    if not url.hostname or "@" in url.path:  # a slash in the password would end the host before it
         return "********"
     return f"{url.scheme}://{url.username or ''}{':***' if url.password else ''}@{url.hostname}{url.path}"
 
