@@ -1,13 +1,16 @@
 """What several steps need."""
 
+import logging
 import shlex
 from typing import Any
 
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
-from lse.errors import UsageError
+from lse.errors import TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.resources import Resources
+
+logger = logging.getLogger(__name__)
 
 
 def no_progress(done: int, total: int | None) -> None:
@@ -15,9 +18,12 @@ def no_progress(done: int, total: int | None) -> None:
 
 
 def note(resources: Resources, day: ProjectDay, **facts: Any) -> None:
-    """Write facts to the ledger, when there is one."""
-    if resources.ledger is not None:
-        resources.ledger.record(day, **facts)
+    """Write facts to the ledger, when there is one; a database that went away spoils no step."""
+    try:
+        if resources.ledger is not None:
+            resources.ledger.record(day, **facts)
+    except TemporaryError as error:
+        logger.warning("The ledger is not written: %s", error)
 
 
 def is_empty(resources: Resources, day: ProjectDay) -> bool:
