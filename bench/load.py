@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("runs", nargs="?", type=int, default=10_000)
     parser.add_argument("repeats", nargs="?", type=int, default=3)
-    wanted = parser.parse_args()
+    wanted, _ = parser.parse_known_args()
     traces = list(data.traces(wanted.runs, _DAY.day))
     size = sum(len(run.text) for trace in traces for run in trace.runs)
     settings = load_settings()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from prefect.runtime import flow_run
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from lse.errors import TemporaryError
+from lse.errors import LseError, TemporaryError
 from lse.models import StepResult
 from lse.pipeline import exit_code
 
@@ -52,6 +52,11 @@ def artifact_key(*parts: str) -> str:
         return name
     readable = _OTHER.sub("-", name.lower()).strip("-")
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def failure(error: LseError) -> StepResult:
+    """What is said of a sweep that could not begin."""
+    return StepResult("sweep", "failed", error.message, hint=error.hint, exit_code=error.exit_code)
 
 
 def final_state(results: Sequence[StepResult]) -> State[Any]:

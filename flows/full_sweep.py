@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows import _common
+from lse.errors import LseError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import full_sweep as sweep
 from lse.pipeline import run_step
@@ -57,8 +58,11 @@ def full_sweep(
     day = ProjectDay(project, _common.the_day(date))
     flags = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = {name for name, skipped in flags.items() if skipped}
-    with Resources(load_settings()) as resources:
-        results = sweep(resources, day, skip=skip, force=force, run=_run_as_task)
+    try:
+        with Resources(load_settings()) as resources:
+            results = sweep(resources, day, skip=skip, force=force, run=_run_as_task)
+    except LseError as error:  # a busy day or a wrong setting: no step was begun
+        results = [_common.failure(error)]
     _publish(day, results)
     return _common.final_state(results)
 

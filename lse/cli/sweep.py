@@ -9,6 +9,7 @@ import typer
 
 from lse.cli.options import export_flags, resources, settings
 from lse.cli.output import print_json, print_result, progress_bar, result_document
+from lse.errors import TemporaryError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import exit_code, full_sweep, run_step
 from lse.resources import Resources
@@ -42,12 +43,21 @@ def _sweep(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) 
 
 
 def sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
-    """Sweep one day by the Prefect flow, in this process; prints each result unless `quiet`."""
+    """Sweep one day by the Prefect flow, in this process; prints each result unless `quiet`.
+
+    Raises `TemporaryError` when no Prefect server can be reached or started.
+    """
     prepare_prefect(settings())
     export_flags()
     flow = importlib.import_module("flows.full_sweep").full_sweep  # Prefect takes seconds to import
     skips = {f"skip_{'db' if step == 'load' else step}": True for step in skip}
-    state = flow(project=day.project, date=day.day, force=force, **skips, return_state=True)
+    try:
+        state = flow(project=day.project, date=day.day, force=force, **skips, return_state=True)
+    except RuntimeError as error:
+        raise TemporaryError(
+            "Prefect could not be reached, or its temporary server did not start.",
+            hint="Check PREFECT_API_URL, or run the plain steps with --no-flow.",
+        ) from error
     results: list[StepResult] = state.result(raise_on_failure=False)
     for result in results:
         if not quiet:
@@ -56,19 +66,22 @@ def sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet:
 
 
 def prepare_prefect(settings: Settings) -> None:
-    """Let a flow run without a Prefect server: quiet, at home in the state directory, patient at its start.
+    """Let a flow run where no Prefect API is set: quiet, at home in the state directory, patient.
 
     The first start of Prefect's own temporary server takes up to 41 s on a busy machine (measured); its
-    default patience is 20 s. Whatever is set in the environment wins.
+    default patience is 20 s. What is set in the environment wins.
     """
-    home = {"PREFECT_HOME": str((settings.state_dir / "prefect").absolute())}
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "lse")
+    if os.environ.get("PREFECT_API_URL"):
+        return
+    home = (settings.state_dir / "prefect").absolute()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)  # Prefect makes the folder, but not its parents
     defaults = {
-        **({} if os.environ.get("PREFECT_API_URL") else home),
+        "PREFECT_HOME": str(home),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "lse",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",  # each step's outcome is printed by the command itself
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -1,0 +1,10 @@
+"""`make bench`: every measurement in turn, each beside a floor measured in the same run.
+
+Ratios travel from machine to machine; seconds do not.
+"""
+
+from bench import day, load
+
+for module in (load, day):
+    module.main()
+    print()

@@ -1,0 +1,103 @@
+"""What runs unattended: `prefect.yaml`, the compose file and the scripts of the image."""
+
+import importlib
+import inspect
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_each_deployment_names_a_flow_and_parameters_it_takes(deployment: dict[str, Any]) -> None:
+    file, _, name = deployment["entrypoint"].partition(":")
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+
+    takes = inspect.signature(getattr(module, name).fn).parameters
+
+    assert set(deployment["parameters"]) <= set(takes)
+    required = {key for key, value in takes.items() if value.default is inspect.Parameter.empty}
+    assert required <= set(deployment["parameters"])
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_each_schedule_can_be_read_and_states_its_time_zone(deployment: dict[str, Any]) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    for schedule in deployment["schedules"]:
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert schedule["slug"]
+
+
+def test_the_server_module_of_the_locked_prefect_can_be_imported() -> None:
+    """Some pairs of Prefect and FastAPI install, import as `prefect`, and break only here."""
+    importlib.import_module("prefect.server.api.server")
+
+
+def test_the_compose_file_holds_no_password_and_defines_every_secret_it_uses() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    used = {secret for service in COMPOSE["services"].values() for secret in service.get("secrets", [])}
+    named = set(re.findall(r"/run/secrets/(\w+)", text))
+
+    assert used == set(COMPOSE["secrets"])
+    assert named == used
+    assert not re.findall(r"(?i)password: *[^/{\s]", text)
+
+
+def test_each_service_of_the_compose_file_that_stays_up_has_a_health_check() -> None:
+    lasting = {name for name, service in COMPOSE["services"].items() if service.get("restart") != "no"}
+
+    assert {name for name in lasting if "healthcheck" not in COMPOSE["services"][name]} == set()
+
+
+def test_docker_compose_accepts_the_file() -> None:
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("docker compose is not installed")
+    done = subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", ["with-secrets", "postgres-init.sh"])
+def test_the_scripts_of_the_image_are_valid(script: str) -> None:
+    done = subprocess.run(["sh", "-n", ROOT / "deployments" / script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_secrets_reach_the_command_by_file_and_not_by_argument(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret-key\n")
+
+    done = subprocess.run(
+        [ROOT / "deployments/with-secrets", "sh", "-c", "echo $LANGSMITH_API_KEY"],
+        env={"PATH": os.environ["PATH"], "LANGSMITH_API_KEY_FILE": str(tmp_path / "key")},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("secret-key\n", "")
+
+
+def test_the_environment_template_names_only_variables_that_exist() -> None:
+    from lse.settings import Settings, variable_name
+
+    known = {variable_name(field) for field in Settings.model_fields}
+    named = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "deployments/env.example").read_text(), re.MULTILINE))
+
+    assert named <= known
+
+
+def test_the_locks_hold_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+
+    assert "://" not in lock
+    assert not re.search(r"^--(index|extra|find)", lock, re.MULTILINE)
+    assert all("--hash=sha256:" in block for block in re.split(r"\n(?=\S)", lock) if "==" in block)

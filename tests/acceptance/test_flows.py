@@ -1,0 +1,168 @@
+"""The flows through Prefect's own test harness, and the command that runs a flow without a server."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import LAST_DAY, PROJECT, Lse, Written
+
+from lse.errors import AccessError, TemporaryError, UsageError
+from lse.sandbox.faults import Rule
+
+ALL_STEPS = ["fetch", "pack", "upload", "load", "verify"]
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One temporary Prefect server for the module; the harness is imported here, since it takes seconds."""
+    home = tmp_path_factory.mktemp("prefect")
+    os.environ |= {
+        "PREFECT_HOME": str(home),
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings(
+            updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}  # its thread takes a second to end each flow
+        ),
+    ):
+        yield
+
+
+@pytest.fixture
+def configured(lse: Lse, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Lse:
+    """This process set up as `lse` is, since a flow reads its settings from the environment."""
+    for name, value in lse.settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(lse.folder)
+    return lse
+
+
+def artifacts(key: str) -> list[Any]:
+    """The artifacts stored under `key`, oldest first."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    async def read() -> list[Any]:
+        async with get_client() as client:
+            return await client.read_artifacts(
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+            )
+
+    return asyncio.run(read())
+
+
+def test_a_sweep_is_completed_and_publishes_its_summary(configured: Lse) -> None:
+    from flows.full_sweep import full_sweep
+
+    state = full_sweep(project=PROJECT, date=LAST_DAY, return_state=True)
+
+    assert (state.type.value, state.message) == ("COMPLETED", "5 steps done")
+    summary = artifacts("full-sweep-chat-research")[0]
+    assert summary.description == "Full sweep of chat-research/2025-09-14"
+    assert [step in summary.data for step in ALL_STEPS] == [True] * 5
+
+
+def test_steps_that_are_skipped_are_left_out(configured: Lse) -> None:
+    from flows.full_sweep import full_sweep
+
+    state = full_sweep(project=PROJECT, date=LAST_DAY, skip_upload=True, skip_db=True, return_state=True)
+
+    assert state.type.value == "COMPLETED"
+    assert [result.state for result in state.result()] == ["done", "done", "skipped", "skipped", "done"]
+
+
+def test_a_sweep_whose_upload_fails_is_failed_and_has_still_loaded(
+    configured: Lse, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import full_sweep as module
+
+    monkeypatch.setattr(module, "step", module.step.with_options(retries=0))
+    written.sandbox.drive.faults.add(
+        Rule(operation=".*", do={"status": 403, "reason": "insufficientFilePermissions"})
+    )
+
+    state = module.full_sweep(project=PROJECT, date=LAST_DAY, return_state=True)
+
+    results = {result.step: result.state for result in state.result(raise_on_failure=False)}
+    assert state.type.value == "FAILED"
+    assert "upload failed" in state.message
+    assert (results["upload"], results["load"]) == ("failed", "done")
+
+
+def test_a_report_is_published_as_a_csv_file_a_link_and_a_table(configured: Lse) -> None:
+    from flows.full_sweep import full_sweep
+    from flows.reports import report
+
+    full_sweep(project=PROJECT, date=LAST_DAY, return_state=True)
+
+    state = report(name="zenrows-errors", project=PROJECT, start=LAST_DAY, return_state=True)
+
+    file = configured.folder / "archives/reports/zenrows-errors/chat-research/2025-09-14_2025-09-14.csv"
+    assert state.message == f"1 rows in {file}"
+    assert file.read_text().startswith("Date,Total Traces,Zenrows Errors,Error Rate\n2025-09-14,5,")
+    assert file.as_uri() in artifacts("zenrows-errors-chat-research-csv")[0].data
+    assert '"Total Traces": "5"' in artifacts("zenrows-errors-chat-research")[0].data
+
+
+@pytest.mark.parametrize(
+    ("error", "retried"),
+    [
+        (TemporaryError("busy"), True),
+        (AccessError("no"), False),
+        (UsageError("no"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_only_failures_that_may_pass_are_retried(error: Exception, retried: bool) -> None:
+    from prefect.states import Failed
+
+    from flows._common import is_temporary
+
+    assert is_temporary(None, None, Failed(data=error)) is retried
+
+
+def test_runs_are_named_by_flow_project_and_day(configured: Lse) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.full_sweep import full_sweep
+
+    state = full_sweep(
+        project=PROJECT, date=date(2025, 9, 13), skip_upload=True, skip_db=True, return_state=True
+    )
+
+    with get_client(sync_client=True) as client:
+        assert (
+            client.read_flow_run(state.state_details.flow_run_id).name
+            == "full-sweep/chat-research/2025-09-13"
+        )
+
+
+def test_artifact_keys_keep_projects_apart() -> None:
+    from flows._common import artifact_key
+
+    keys = {
+        artifact_key("report", name) for name in ("My App", "my-app", "my app", "MY APP", "my_app", "マイ")
+    }
+
+    assert len(keys) == 6
+    assert all(key.replace("-", "").isalnum() and key.isascii() and key == key.lower() for key in keys)
+
+
+def test_the_command_runs_the_flow_without_a_server(lse: Lse, tmp_path: Path) -> None:
+    answer = lse(
+        "archive", "full-sweep", "-p", PROJECT, "-d", LAST_DAY.isoformat(), "--flow", "--json", timeout=240
+    )
+
+    assert answer.code == 0, answer.err
+    assert [step["state"] for step in answer.json["steps"]] == ["done"] * 5
+    assert "Traceback" not in answer.err
+    assert (tmp_path / ".lse/prefect/prefect.db").exists()
