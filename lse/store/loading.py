@@ -62,9 +62,10 @@ def load(
     progress: Progress | None,
     batch_runs: int,
 ) -> LoadResult:
-    """Load `traces` in the open transaction of `connection`; the ledger is written last."""
+    """Load `traces` in one transaction, which the caller commits; the ledger is written last."""
     loading = _Loading(connection, day)
-    connection.execute(QUERIES["lock_load"], {"day": str(day)})
+    with deadline(connection, BATCH_DEADLINE):
+        connection.execute(QUERIES["lock_load"], {"day": str(day)})
     for runs, feedback in _batches(traces, batch_runs):
         with deadline(connection, BATCH_DEADLINE):
             loading.runs(runs)
@@ -72,8 +73,10 @@ def load(
         if progress is not None:
             progress(len(runs))
     for text in unplaced:
-        loading.quarantine(text, "it names no trace")
-    return loading.finish()
+        with deadline(connection, BATCH_DEADLINE):
+            loading.quarantine(text, "it names no trace")
+    with deadline(connection, BATCH_DEADLINE):
+        return loading.finish()
 
 
 def _batches(traces: Iterable[Trace], batch_runs: int) -> Iterator[tuple[list[RawRun], list[RawFeedback]]]:

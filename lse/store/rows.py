@@ -34,7 +34,7 @@ def run_values(day: ProjectDay, raw: RawRun) -> tuple[Any, ...]:
     run = parse_run(raw.text)
     if run.run_id != raw.id or run.trace_id != raw.trace_id:
         raise UnreadableRun("the ids in the text are not those it is filed under")
-    _refuse_huge_numbers(raw.text)
+    refuse_huge_numbers(raw.text)
     data, sanitized = sanitize(raw.text)
     return (
         day.day,
@@ -66,7 +66,7 @@ def run_values(day: ProjectDay, raw: RawRun) -> tuple[Any, ...]:
 
 def feedback_values(day: ProjectDay, raw: RawFeedback) -> dict[str, Any]:
     """The values of `upsert_feedback`. Raises `UnreadableRun` when `raw` is no record that can be typed."""
-    _refuse_huge_numbers(raw.text)
+    refuse_huge_numbers(raw.text)
     try:
         wire = _FEEDBACK.decode(raw.text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -106,7 +106,7 @@ def jsonb(text: bytes) -> Jsonb:
     return Jsonb(text, dumps=bytes)
 
 
-def _refuse_huge_numbers(text: bytes) -> None:
+def refuse_huge_numbers(text: bytes) -> None:
     """Refuse numbers with an exponent of four digits or more.
 
     Postgres takes `1e131071` and writes it out as 131,072 digits: 1.8 kB of JSON became 26 MB (measured).

@@ -84,9 +84,13 @@ class Store:
         escaped NUL stands as U+FFFD and `sanitized` is true; the archive has the exact text.
         """
         with translated(), connect(self._url) as connection:
-            ensure_partition(connection, day.day)
-            with connection.transaction():
-                result = load(connection, day, traces, unplaced, progress, batch_runs)
+            with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+                ensure_partition(connection, day.day)
+            connection.autocommit = False
+            result = load(connection, day, traces, unplaced, progress, batch_runs)
+            with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+                connection.commit()
+            connection.autocommit = True
             if result.inserted + result.updated >= _WORTH_ANALYZING:
                 refresh_statistics(connection, day.day)
         return result

@@ -1,5 +1,6 @@
 """The schema goes up and down, keeps rows, and is what the tables declare."""
 
+import io
 import logging
 import threading
 from datetime import UTC, date, datetime
@@ -9,6 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -136,6 +138,19 @@ def test_a_schema_that_is_behind_is_named_with_what_to_do(empty_database_url: st
 def test_a_revision_that_is_none_is_refused(database_url: str) -> None:
     with pytest.raises(ConfigurationError):
         migrate.downgrade(database_url, "0000")
+
+
+def test_alembic_itself_finds_the_database_of_the_settings(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    config = Config(stdout=said)
+    config.set_main_option("script_location", str(migrations_folder()))
+    with pytest.raises(ConfigurationError, match="needs a database"):
+        command.check(config)
+    monkeypatch.setenv("LSE_DATABASE_URL", database_url)
+    command.check(config)
+    assert "No new upgrade operations" in said.getvalue()
 
 
 def test_upgrades_are_quiet(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:

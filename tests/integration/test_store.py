@@ -1,6 +1,8 @@
 """The runs store on a real Postgres: loading, converging, isolating bad runs, the ledger and the locks."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -303,6 +305,19 @@ def test_a_load_that_breaks_off_leaves_nothing(store: Store) -> None:
         store.load(DAY, traces(), batch_runs=1)
     assert rows(store) == []
     assert store.ledger(DAY) is None
+
+
+def test_a_load_that_is_killed_leaves_nothing_and_holds_up_nobody(store: Store) -> None:
+    def traces() -> Iterable[Trace]:
+        yield trace(run(1), run(2))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        store.load(DAY, traces(), batch_runs=1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert (rows(store), store.ledger(DAY)) == ([], None)
+    assert store.load(DAY, [trace(run(1), run(2))]) == LoadResult(inserted=2)
 
 
 def test_the_ledger_keeps_what_each_step_wrote(store: Store) -> None:
