@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from conftest import LAST_DAY, PROJECT, Lse, Written
 
+GENUINE = os.environ.get("LSE_GENUINE_DATA")  # read before a fixture clears the environment
 DAY = ("--project", PROJECT, "--date", LAST_DAY.isoformat())
 
 
@@ -133,11 +134,9 @@ def test_without_a_database_address_commands_share_an_embedded_one(lse: Lse) -> 
     assert lse("db", "stop").code == 0
 
 
-@pytest.mark.skipif(
-    "LSE_GENUINE_DATA" not in os.environ, reason="LSE_GENUINE_DATA names no folder of recorded runs"
-)
+@pytest.mark.skipif(GENUINE is None, reason="LSE_GENUINE_DATA names no folder of recorded runs")
 def test_a_genuine_trace_survives_the_whole_way(lse: Lse) -> None:
-    file = Path(os.environ["LSE_GENUINE_DATA"]) / "chat_langchain_trace_runs.jsonl"
+    file = Path(str(GENUINE)) / "chat_langchain_trace_runs.jsonl"
     assert lse("sandbox", "load", str(file), "--project", "genuine").code == 0
     day = ("--project", "genuine", "--date", "2024-12-04")
 
