@@ -1,0 +1,433 @@
+"""Manifests and zips: equal content gives equal bytes; what is not ours is refused before it is written."""
+
+import hashlib
+import json
+import shutil
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from lse.archive.identity import identify_run
+from lse.archive.inventory import inventory_of_folder, inventory_of_zip
+from lse.archive.manifest import Manifest, describe_folder, dump_manifest, parse_manifest
+from lse.archive.restore import restore_zip
+from lse.archive.trace_file import DamagedArchive, make_trace, write_trace
+from lse.archive.zip import describe_zip, open_zip, write_zip
+from lse.errors import UsageError
+from lse.models import ProjectDay, content_hash
+
+DAY = ProjectDay("chat", date(2025, 9, 13))
+T1 = UUID("0199d0aa-0000-7000-8000-000000000001")
+T2 = UUID("0199d0aa-0000-7000-8000-000000000002")
+FIRST, SECOND = f"101112_{T1}.json", f"111112_{T2}.json"
+
+
+def run_text(trace: UUID, hour: int, **more: Any) -> bytes:
+    values = {
+        "id": str(trace),
+        "trace_id": str(trace),
+        "start_time": f"2025-09-13T{hour}:11:12",
+        "status": "success",
+    }
+    return json.dumps(values | more).encode()
+
+
+def write_day(folder: Path, **more: Any) -> Path:
+    """Two traces of one run each, and a run without a trace."""
+    folder.mkdir(parents=True)
+    for trace, hour in ((T2, 11), (T1, 10)):
+        write_trace(folder, make_trace(trace, [identify_run(run_text(trace, hour, **more))], []))
+    (folder / "unplaced.jsonl").write_bytes(b'{"id":null}\n')
+    (folder / "_fetch.json").write_bytes(b"{}")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_day(tmp_path / "data" / "chat" / "2025-09-13")
+
+
+@pytest.fixture
+def day_zip(folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "archives" / "chat" / "2025-09-13.zip"
+    write_zip(folder, describe_folder(folder, DAY), path)
+    return path
+
+
+# --- what is written
+
+
+def test_the_manifest_spelled_out(tmp_path: Path) -> None:
+    folder = tmp_path / "day"
+    folder.mkdir()
+    (folder / "unplaced.jsonl").write_bytes(b"{}\n{}\n")
+    digest = hashlib.sha256(b"{}\n{}\n").hexdigest()
+    content = hashlib.sha256(f"unplaced.jsonl\0{digest}\n".encode()).hexdigest()
+    assert dump_manifest(describe_folder(folder, ProjectDay("Grüße", DAY.day))).decode() == (
+        "{\n"
+        '  "format": "lse-archive/1",\n'
+        '  "project": "Gr\\u00fc\\u00dfe",\n'
+        '  "date": "2025-09-13",\n'
+        f'  "content_sha256": "{content}",\n'
+        '  "counts": {\n'
+        '    "traces": 0,\n'
+        '    "runs": 0,\n'
+        '    "feedback": 0,\n'
+        '    "unplaced": 2,\n'
+        '    "bytes": 6\n'
+        "  },\n"
+        '  "files": [\n'
+        "    {\n"
+        '      "path": "unplaced.jsonl",\n'
+        '      "size": 6,\n'
+        f'      "sha256": "{digest}",\n'
+        '      "runs": 2,\n'
+        '      "feedback": 0\n'
+        "    }\n"
+        "  ]\n"
+        "}\n"
+    )
+
+
+def test_a_manifest_is_read_back(folder: Path) -> None:
+    manifest = describe_folder(folder, DAY)
+    assert parse_manifest(dump_manifest(manifest), "x.zip") == manifest
+    assert manifest.counts == {"traces": 2, "runs": 2, "feedback": 0, "unplaced": 1, "bytes": 528}
+
+
+def test_the_members_are_the_files_sorted_and_the_manifest_last(day_zip: Path) -> None:
+    with zipfile.ZipFile(day_zip) as archive:
+        assert archive.namelist() == [FIRST, SECOND, "unplaced.jsonl", "manifest.json"]
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {info.external_attr >> 16 for info in archive.infolist()} == {0o100644}
+        assert archive.testzip() is None
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path, folder: Path, day_zip: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    (copy / "_fetch.json").write_bytes(b'{"other": true}')
+    for path in copy.iterdir():
+        path.chmod(0o644)
+    info = write_zip(copy, describe_folder(copy, DAY), tmp_path / "copy.zip")
+    assert info.path.read_bytes() == day_zip.read_bytes()
+    assert (info.size, info.md5, info.sha256) == (
+        day_zip.stat().st_size,
+        hashlib.md5(day_zip.read_bytes()).hexdigest(),
+        hashlib.sha256(day_zip.read_bytes()).hexdigest(),
+    )
+    assert info == describe_zip(info.path)
+
+
+def test_the_content_hash_follows_the_content_and_nothing_else(tmp_path: Path, folder: Path) -> None:
+    same = write_day(tmp_path / "same")
+    other = write_day(tmp_path / "other", name="x")
+    renamed = write_day(tmp_path / "renamed")
+    (renamed / FIRST).rename(renamed / f"101113_{T1}.json")
+    hashes = [describe_folder(each, DAY).content_sha256 for each in (folder, same, other, renamed)]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+
+
+def test_the_inventories_of_folder_and_zip_are_equal(folder: Path, day_zip: Path) -> None:
+    files, zipped = inventory_of_folder(folder), inventory_of_zip(day_zip, "zip")
+    assert (files.copy, zipped.copy) == ("files", "zip")
+    assert (
+        files.runs
+        == zipped.runs
+        == {
+            T1: (T1, content_hash(run_text(T1, 10))),
+            T2: (T2, content_hash(run_text(T2, 11))),
+        }
+    )
+    assert files.unplaced == zipped.unplaced == {content_hash(b'{"id":null}')}
+
+
+# --- what is refused
+
+
+def rebuilt(day_zip: Path, change: Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]) -> Path:
+    """The zip written anew by the standard library, after `change` had its way with the members."""
+    with zipfile.ZipFile(day_zip) as archive:
+        parts = [(info, archive.read(info)) for info in archive.infolist()]
+    change(parts)
+    with warnings.catch_warnings(), zipfile.ZipFile(day_zip, "w") as archive:
+        warnings.simplefilter("ignore")
+        for info, content in parts:
+            fresh = zipfile.ZipInfo(info.filename, info.date_time)
+            fresh.compress_type, fresh.external_attr = info.compress_type, info.external_attr
+            archive.writestr(fresh, content)
+    return day_zip
+
+
+def with_manifest(**changes: Any) -> Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]:
+    def change(parts: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+        info, content = parts.pop()
+        parts.append((info, json.dumps(json.loads(content) | changes).encode()))
+
+    return change
+
+
+def raw_manifest(content: bytes) -> Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]:
+    def change(parts: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+        parts[-1] = (parts[-1][0], content)
+
+    return change
+
+
+def renamed_to(name: str) -> Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]:
+    """The first member under another name, also in the manifest, whose hash is right again."""
+
+    def change(parts: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+        document = json.loads(parts[-1][1])
+        document["files"][0]["path"] = name
+        lines = "".join(f"{entry['path']}\0{entry['sha256']}\n" for entry in document["files"])
+        document["content_sha256"] = hashlib.sha256(lines.encode()).hexdigest()
+        info, content = parts[0]
+        info.filename = name
+        parts[0], parts[-1] = (info, content), (parts[-1][0], json.dumps(document).encode())
+
+    return change
+
+
+def as_mode(mode: int) -> Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]:
+    def change(parts: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+        parts[0][0].external_attr = mode << 16
+
+    return change
+
+
+def compressed_by(method: int) -> Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]:
+    def change(parts: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+        parts[0][0].compress_type = method
+
+    return change
+
+
+def other_content(parts: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+    parts[1] = (parts[1][0], parts[1][1].replace(b"success", b"failure"))
+
+
+ENTRY = {"path": FIRST, "size": 1, "sha256": "x", "runs": 1, "feedback": 0}
+HOSTILE: dict[str, Callable[[list[tuple[zipfile.ZipInfo, bytes]]], Any]] = {
+    "path up": renamed_to(f"../{FIRST}"),
+    "absolute path": renamed_to(f"/tmp/{FIRST}"),
+    "folder": renamed_to(f"a/{FIRST}"),
+    "backslash": renamed_to(f"a\\{FIRST}"),
+    "drive letter": renamed_to(f"C:{FIRST}"),
+    "foreign name": renamed_to("run.sh"),
+    "fetch record": renamed_to("_fetch.json"),
+    "upper case": renamed_to(FIRST.upper()),
+    "empty name": renamed_to(""),
+    "twice": lambda parts: parts.insert(0, parts[0]),
+    "one too many": lambda parts: parts.insert(0, (zipfile.ZipInfo(f"000000_{UUID(int=3)}.json"), b"x")),
+    "one too few": lambda parts: parts.pop(0),
+    "no manifest": lambda parts: parts.pop(),
+    "manifest not last": lambda parts: parts.insert(0, parts.pop()),
+    "symbolic link": as_mode(0o120777),
+    "directory": as_mode(0o040755),
+    "device": as_mode(0o060644),
+    "bzip2": compressed_by(zipfile.ZIP_BZIP2),
+    "lzma": compressed_by(zipfile.ZIP_LZMA),
+    "other content": other_content,
+    "other format": with_manifest(format="lse-archive/2"),
+    "no format": with_manifest(format=None),
+    "other content hash": with_manifest(content_sha256="0" * 64),
+    "other day": with_manifest(date="2025-09-14"),
+    "other project": with_manifest(project="other"),
+    "odd date": with_manifest(date="yesterday"),
+    "date of no kind": with_manifest(date=5),
+    "files of no kind": with_manifest(files=5),
+    "entry of no kind": with_manifest(files=[5]),
+    "entry without size": with_manifest(files=[{"path": FIRST}]),
+    "size as text": with_manifest(files=[ENTRY | {"size": "1"}]),
+    "count as text": with_manifest(files=[ENTRY | {"runs": "1"}]),
+    "path of no kind": with_manifest(files=[ENTRY | {"path": 1}]),
+    "path that is no text": with_manifest(files=[ENTRY | {"path": "\ud800"}]),
+    "manifest is a list": raw_manifest(b"[]"),
+    "manifest is null": raw_manifest(b"null"),
+    "manifest is empty": raw_manifest(b""),
+    "manifest without members": raw_manifest(b"{}"),
+    "manifest is no text": raw_manifest(b"\xff\xfe\xfd"),
+    "manifest is deep": raw_manifest(b"[" * 200_000 + b"]" * 200_000),
+}
+
+
+def refused(path: Path, folder: Path) -> None:
+    """`path` cannot be restored, and the attempt leaves no trace."""
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(DamagedArchive):
+        restore_zip(path, folder, DAY, force=True)
+    assert sorted(folder.parent.rglob("*")) == before
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_zip_is_refused_before_anything_is_written(kind: str, folder: Path, day_zip: Path) -> None:
+    path, before = rebuilt(day_zip, HOSTILE[kind]), contents(folder)
+    shutil.rmtree(folder)
+    refused(path, folder)
+    write_day(folder, name="other")
+    kept = contents(folder)
+    refused(path, folder)
+    assert contents(folder) == kept != before
+
+
+def central(content: bytes) -> int:
+    """The offset of the first entry of the central directory."""
+    return content.index(b"PK\x01\x02")
+
+
+def test_a_bomb_is_refused_by_what_its_headers_say(folder: Path, day_zip: Path) -> None:
+    content = bytearray(day_zip.read_bytes())
+    struct.pack_into("<I", content, central(content) + 24, 2**31)
+    day_zip.write_bytes(content)
+    refused(day_zip, folder)
+
+
+def test_a_bomb_that_understates_its_size_is_not_unpacked(folder: Path, day_zip: Path) -> None:
+    bomb = rebuilt(day_zip, lambda parts: parts.__setitem__(0, (parts[0][0], b" " * 20_000_000)))
+    shutil.rmtree(folder)
+    refused(bomb, folder)
+
+
+def test_overlapping_members_are_refused(folder: Path, day_zip: Path) -> None:
+    content = bytearray(day_zip.read_bytes())
+    second = content.index(b"PK\x01\x02", central(content) + 4)
+    struct.pack_into("<I", content, second + 42, 0)
+    day_zip.write_bytes(content)
+    refused(day_zip, folder)
+
+
+def test_an_encrypted_member_is_refused(folder: Path, day_zip: Path) -> None:
+    content = bytearray(day_zip.read_bytes())
+    content[6] |= 1
+    content[central(content) + 8] |= 1
+    day_zip.write_bytes(content)
+    refused(day_zip, folder)
+
+
+def test_a_name_that_is_no_text_is_refused(folder: Path, day_zip: Path) -> None:
+    content = bytearray(day_zip.read_bytes())
+    at = central(content)
+    content[at + 9] |= 0x08
+    content[at + 46] = 0xFF
+    day_zip.write_bytes(content)
+    refused(day_zip, folder)
+
+
+def test_a_zip_that_ends_early_is_refused(folder: Path, day_zip: Path) -> None:
+    content = day_zip.read_bytes()
+    for length in (0, 1, 22, len(content) // 2, len(content) - 1):
+        day_zip.write_bytes(content[:length])
+        refused(day_zip, folder)
+
+
+def test_a_changed_byte_anywhere_is_refused_or_changes_nothing(
+    tmp_path: Path, folder: Path, day_zip: Path
+) -> None:
+    """Some bytes of a zip mean nothing to us, such as the times of members; whatever is restored is right."""
+    content, right = day_zip.read_bytes(), contents(folder)
+    right.pop("_fetch.json")
+    refusals = 0
+    for offset in range(0, len(content)):
+        damaged = bytearray(content)
+        damaged[offset] ^= 1 << offset % 8
+        day_zip.write_bytes(damaged)
+        with suppress(DamagedArchive), open_zip(day_zip) as archive:
+            read = {entry.path: archive.read(entry) for entry in archive.manifest.files}
+            assert read == right
+            continue
+        refusals += 1
+    assert refusals > len(content) * 0.6
+
+
+def test_damage_is_named_without_quoting_content(folder: Path, day_zip: Path) -> None:
+    path = rebuilt(day_zip, other_content)
+    assert inventory_of_zip(path, "zip").damage == [f"{SECOND} in 2025-09-13.zip differs from its manifest."]
+    (folder / FIRST).write_bytes((folder / FIRST).read_bytes()[:-2])
+    assert inventory_of_folder(folder).damage == [f"{FIRST} is damaged: it ends too early."]
+    assert set(inventory_of_folder(folder).runs) == {T2}
+
+
+# --- what is restored
+
+
+def test_restoring_into_nothing_gives_the_same_bytes(tmp_path: Path, folder: Path, day_zip: Path) -> None:
+    manifest, kept = restore_zip(day_zip, tmp_path / "new" / "2025-09-13", DAY, force=False)
+    right = contents(folder)
+    right.pop("_fetch.json")
+    assert contents(tmp_path / "new" / "2025-09-13") == right
+    assert sorted((tmp_path / "new").iterdir()) == [tmp_path / "new" / "2025-09-13"]
+    assert (manifest.day, manifest.counts["runs"], kept) == (DAY, 2, None)
+
+
+def test_the_same_content_is_left_alone(folder: Path, day_zip: Path) -> None:
+    before = {path: path.stat().st_ino for path in folder.iterdir()}
+    restore_zip(day_zip, folder, DAY, force=True)
+    assert {path: path.stat().st_ino for path in folder.iterdir()} == before
+
+
+def test_other_content_is_refused_without_force(folder: Path, day_zip: Path) -> None:
+    (folder / FIRST).unlink()
+    before = contents(folder)
+    with pytest.raises(UsageError, match="holds other trace files than the archive") as caught:
+        restore_zip(day_zip, folder, DAY, force=False)
+    assert "--force" in caught.value.hint
+    assert contents(folder) == before
+
+
+def test_with_force_what_was_there_is_kept_beside_it(folder: Path, day_zip: Path) -> None:
+    right = contents(folder)
+    right.pop("_fetch.json")
+    for number in (1, 2):
+        (folder / FIRST).write_bytes(b"mine %d" % number)
+        _, kept = restore_zip(day_zip, folder, DAY, force=True)
+        assert kept == folder.with_name(f"2025-09-13.replaced-{number}")
+        assert (kept / FIRST).read_bytes() == b"mine %d" % number
+        assert contents(folder) == right
+
+
+def test_the_record_of_a_fetch_stays_and_files_of_others_are_kept(folder: Path, day_zip: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "_fetch.json":
+            path.unlink()
+    _, kept = restore_zip(day_zip, folder, DAY, force=False)
+    assert (kept, (folder / "_fetch.json").read_bytes()) == (None, b"{}")
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "notes.txt").write_text("mine")
+    _, kept = restore_zip(day_zip, folder, DAY, force=False)
+    assert kept is not None
+    assert contents(kept) == {"notes.txt": b"mine"}
+
+
+def test_what_a_killed_restore_left_is_cleared_away(folder: Path, day_zip: Path) -> None:
+    right = contents(folder)
+    right.pop("_fetch.json")
+    shutil.rmtree(folder)
+    aside = folder.with_name(".2025-09-13.restoring")
+    aside.mkdir()
+    (aside / "half").write_bytes(b"x")
+    restore_zip(day_zip, folder, DAY, force=False)
+    assert contents(folder) == right
+    assert not aside.exists()
+
+
+def test_writing_an_empty_day_is_a_zip_with_only_a_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "empty.zip"
+    write_zip(tmp_path, Manifest(DAY, ()), path)
+    with open_zip(path) as archive:
+        assert archive.manifest == Manifest(DAY, ())

@@ -1,0 +1,146 @@
+"""Configuration: precedence, masking, and errors that never show a value."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lse.errors import ConfigurationError
+from lse.settings import Described, Settings, describe, load_settings, variable_name
+
+SECRET = "lsv2_pt_0123456789abcdef"
+
+
+def shown(variable: str, **flags: Any) -> Described:
+    return next(line for line in describe(load_settings(**flags)) if line.variable == variable)
+
+
+def test_the_defaults_spelled_out() -> None:
+    settings = load_settings()
+    assert settings.model_dump() == {
+        "langsmith_api_key": None,
+        "langsmith_endpoint": "https://api.smith.langchain.com",
+        "langsmith_workspace_id": None,
+        "langsmith_api": "auto",
+        "langsmith_rate_limit": True,
+        "data_dir": Path("data"),
+        "archive_dir": Path("archives"),
+        "state_dir": Path(".lse"),
+        "database_url": None,
+        "pg_bin": None,
+        "target": None,
+        "drive_folder": "lse",
+        "drive_credentials": None,
+        "drive_user": None,
+        "drive_scope": "https://www.googleapis.com/auth/drive.file",
+        "drive_api_root": "https://www.googleapis.com",
+        "settle_hours": 72,
+    }
+    assert {line.origin for line in describe(settings)} == {"default"}
+
+
+def test_flags_win_over_the_environment_which_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LSE_DATA_DIR=file\nLSE_STATE_DIR=file\nLSE_ARCHIVE_DIR=file\nOTHER=x\n")
+    monkeypatch.setenv("LSE_DATA_DIR", "environment")
+    monkeypatch.setenv("LSE_STATE_DIR", "environment")
+    settings = load_settings(data_dir=Path("flag"), archive_dir=None)
+    assert (settings.data_dir, settings.state_dir, settings.archive_dir) == (
+        Path("flag"),
+        Path("environment"),
+        Path("file"),
+    )
+
+
+def test_a_flag_wins_over_langsmiths_own_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", "https://environment.example.org")
+    monkeypatch.setenv("LANGSMITH_API_KEY", "environment")
+    settings = load_settings(langsmith_endpoint="https://flag.example.org", langsmith_api_key=SECRET)
+    assert settings.langsmith_endpoint == "https://flag.example.org"
+    assert settings.langsmith_api_key is not None
+    assert settings.langsmith_api_key.get_secret_value() == SECRET
+
+
+def test_langsmiths_variables_win_over_their_older_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGCHAIN_ENDPOINT", "https://old.example.org")
+    assert load_settings().langsmith_endpoint == "https://old.example.org"
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", "https://new.example.org")
+    assert load_settings().langsmith_endpoint == "https://new.example.org"
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSE_TARGET", "")
+    monkeypatch.setenv("LANGSMITH_API_KEY", "")
+    assert (load_settings().target, load_settings().langsmith_api_key) == (None, None)
+
+
+def test_each_value_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LSE_TARGET=drive\n")
+    monkeypatch.setenv("LANGCHAIN_API_KEY", SECRET)
+    assert shown("LSE_TARGET") == Described("LSE_TARGET", "drive", ".env")
+    assert shown("LANGSMITH_API_KEY") == Described(
+        "LANGSMITH_API_KEY", "********", "environment LANGCHAIN_API_KEY"
+    )
+    assert shown("LSE_DATA_DIR", data_dir="x") == Described("LSE_DATA_DIR", "x", "command line")
+    assert shown("LSE_SETTLE_HOURS") == Described("LSE_SETTLE_HOURS", "72", "default")
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("postgresql://me:PASSWORD@db.example.org/lse", "postgresql://me:***@db.example.org/lse"),
+        ("postgresql://me@db.example.org/lse", "postgresql://me@db.example.org/lse"),
+        (
+            "postgresql://me:PASSWORD@db.example.org:5433/lse?sslmode=require",
+            "postgresql://me:***@db.example.org/lse",
+        ),
+        ("postgresql://db.example.org/lse?password=PASSWORD", "postgresql://@db.example.org/lse"),
+        ("postgresql:///lse?host=/tmp&password=PASSWORD", "********"),
+        ("host=db password=PASSWORD", "********"),
+        ("postgresql://me:x/PASSWORD@db.example.org/lse", "********"),
+        ("postgresql://me:PASS@WORD@db.example.org/lse", "postgresql://me:***@db.example.org/lse"),
+        ("postgresql://[PASSWORD", "********"),
+        ("PASSWORD", "********"),
+    ],
+)
+def test_no_part_of_a_password_is_ever_shown(url: str, masked: str) -> None:
+    assert shown("LSE_DATABASE_URL", database_url=url).value == masked
+    assert "PASS" not in repr(load_settings(database_url=url))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LSE_LANGSMITH_API", "SECRET-VALUE"),
+        ("LSE_SETTLE_HOURS", "SECRET-VALUE"),
+        ("LSE_SETTLE_HOURS", "-1"),
+        ("LSE_LANGSMITH_RATE_LIMIT", "SECRET-VALUE"),
+    ],
+)
+def test_an_error_names_the_variable_and_never_the_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert variable in caught.value.message
+    assert value not in caught.value.message + caught.value.hint
+    assert caught.value.__cause__ is None
+    assert caught.value.exit_code == 7
+
+
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSE_LANGSMITH_API", "x")
+    monkeypatch.setenv("LSE_SETTLE_HOURS", "x")
+    with pytest.raises(ConfigurationError, match=r"LSE_LANGSMITH_API: .*LSE_SETTLE_HOURS: "):
+        load_settings()
+
+
+def test_every_setting_has_a_variable_and_a_description() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert variable_name(name).startswith(("LSE_", "LANGSMITH_"))
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().target = "drive"  # type: ignore[misc]
