@@ -1,0 +1,84 @@
+"""What every file of `lse/reports` promises."""
+
+import json
+import re
+from datetime import date
+from uuid import UUID
+
+import pytest
+
+from lse.models import parse_run
+from lse.pipeline import report
+from lse.reports import DatedRun, Report, Request, find_report, report_names, report_summary
+from lse.resources import Resources
+from lse.settings import load_settings
+from lse.store import Store
+
+REQUEST = Request(date(2025, 9, 13), date(2025, 9, 15))
+FORMS = [(name, form) for name in report_names() for form in find_report(name).FORMATS]
+
+
+def some_runs() -> list[DatedRun]:
+    """Runs of every kind that reports may meet, hostile texts among them."""
+    found = []
+    for number, (name, status) in enumerate(
+        (name, status)
+        for name in ("zenrows_scraper", "step", None)
+        for status in ("success", "error", "pending", None)
+    ):
+        document = {
+            "id": str(UUID(int=100 + number)),
+            "trace_id": str(UUID(int=100 + number // 2 * 2)),
+            "name": name,
+            "status": status,
+            "start_time": f"2025-09-{13 + number % 3}T23:59:59.999999",
+            "error": ["=1+1", None, "\x1b[31m\0", "x" * 1000][number % 4],
+            "inputs": [{"crypto_symbol": "=cmd"}, {"url": "http://[x"}, [], None][number % 4],
+        }
+        found.append(DatedRun(date(2025, 9, 13 + number % 3), parse_run(json.dumps(document).encode())))
+    return found
+
+
+def well_formed(text: str, form: str) -> None:
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text) or form == "csv"
+    text.encode("utf-8")
+    if form == "json":
+        json.loads(text)
+    if form == "csv":
+        assert not re.search(r"(^|,)\"?[=+@\x1b]", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", report_names())
+def test_a_report_is_described_and_named_for_the_command_line(name: str) -> None:
+    module = find_report(name)
+    assert module.__doc__
+    assert report_summary(name).endswith(".")
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+
+
+@pytest.mark.parametrize("name", report_names())
+def test_a_report_offers_the_three_functions_and_its_formats(name: str) -> None:
+    module: Report = find_report(name)
+    assert isinstance(module.FORMATS, tuple)
+    assert module.FORMATS
+    assert "csv" in module.FORMATS, "the report flow publishes CSV"
+    assert all(callable(function) for function in (module.from_store, module.from_runs, module.render))
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_a_report_is_rendered_from_nothing_and_from_odd_runs(name: str, form: str) -> None:
+    module = find_report(name)
+    for runs in ([], some_runs()):
+        well_formed(module.render(module.from_runs(iter(runs), REQUEST), REQUEST, form), form)
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_an_empty_store_and_an_empty_folder_give_the_same_bytes(name: str, form: str, store: Store) -> None:
+    module = find_report(name)
+    with Resources(load_settings()) as resources:
+        for request in (REQUEST, Request(REQUEST.start, REQUEST.start, "chat")):
+            from_store = module.render(module.from_store(store, request), request, form)
+            assert from_store == report(resources, name, request, origin="files", form=form)
+            well_formed(from_store, form)
