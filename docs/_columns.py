@@ -29,7 +29,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     "project_days": {
         "project": "The project's name.",
         "run_date": "The UTC day.",
-        "fetched_at": "End of the last fetch.",
+        "fetched_at": "Begin of the last fetch.",
         "complete": "Whether that fetch proved that no run is missing; null before the first one.",
         "server_runs": "The server's own count of runs in the window; null when it cannot count.",
         "server_traces": "The server's own count of traces, likewise.",
