@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 import requests
 import tenacity
+import urllib3
 from langsmith import Client
 from langsmith.utils import LangSmithError
 from urllib3.util import Retry
@@ -170,7 +171,7 @@ class _Session(requests.Session):
                 content = self._read(response, path)
         except (requests.ConnectTimeout, requests.exceptions.SSLError, requests.ConnectionError) as error:
             raise _unreachable_or_cut(error, path) from None
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise TemporaryError(
                 f"LangSmith's answer to {path} broke off ({type(error).__name__})."
             ) from None
@@ -181,7 +182,8 @@ class _Session(requests.Session):
     def _read(self, response: requests.Response, path: str) -> bytes:
         deadline = time.monotonic() + self._patience.body
         blocks = []
-        for block in response.iter_content(2**16):
+        # `read1` gives what is there; `iter_content` would wait for a whole block, however slowly it comes.
+        while block := response.raw.read1(2**16, decode_content=True):
             blocks.append(block)
             if time.monotonic() > deadline:
                 raise TemporaryError(f"LangSmith's answer to {path} took over {self._patience.body:.0f} s.")
