@@ -15,11 +15,17 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from lse.archive.identity import identify_run
+from lse.archive.trace_file import make_trace
+from lse.models import ProjectDay, parse_run
+from lse.reports import DatedRun, Request
 from lse.sandbox import Sandbox
 from lse.sandbox.sample import write_sample
+from lse.store import Store
 
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-key"
@@ -124,3 +130,22 @@ def test_dots_stand_for_any_text_and_alone_for_any_lines() -> None:
     assert pattern("...\nend\n").fullmatch("end\n")
     assert not pattern("a ... b\n").fullmatch("a x\n b\n")
     assert not pattern("a\n").fullmatch("a\nb\n")
+
+
+def test_the_report_of_the_guide_says_the_same_from_store_and_files(store: Store) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    program = text.partition("<!-- report: run_failures -->\n```python\n")[2].partition("\n```")[0]
+    report = ModuleType("run_failures")
+    exec(compile(program, "CONTRIBUTING.md", "exec"), report.__dict__)
+    day = ProjectDay("mine", date(2025, 9, 13))
+    recorded = (ROOT / "docs" / "sandbox.md").read_text("utf-8").partition("<!-- file: runs.jsonl -->\n")[2]
+    runs = [identify_run(line.encode()) for line in recorded.splitlines()[1:3]]
+    root = next(run for run in runs if run.id == run.trace_id)
+    store.load(day, [make_trace(root.id, [root])])
+    request = Request(day.day, day.day, "mine")
+
+    rows = report.from_store(store, request)
+
+    assert rows == [("agent", 1, 0)]
+    assert report.from_runs([DatedRun(day.day, parse_run(root.text))], request) == rows
+    assert report.render(rows, request, "json").startswith("[")
