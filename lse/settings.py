@@ -52,6 +52,9 @@ class Settings(BaseSettings):
         True,
         description="Keep to LangSmith's published request rates. Turn off only for a server without limits.",
     )
+    file_limit_mb: Annotated[int, Field(ge=0)] = Field(
+        200, description="The largest attachment or payload file that is archived, in millions of bytes."
+    )
     data_dir: Path = Field(Path("data"), description="Where trace files are kept.")
     archive_dir: Path = Field(Path("archives"), description="Where the zip of each project day is kept.")
     state_dir: Path = Field(

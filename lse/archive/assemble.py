@@ -2,8 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from uuid import UUID
@@ -14,10 +14,14 @@ from lse.archive.layout import UNPLACED, trace_of_file
 from lse.archive.merge import merge_trace
 from lse.archive.spool import Spool
 from lse.archive.trace_file import make_trace, read_trace_file, trace_lines, write_trace
-from lse.models import RawFeedback, Trace, content_hash
+from lse.models import RawFeedback, StoredFile, Trace, content_hash
 
 # May also match inside a payload; that costs one look-up of feedback that is not there.
 _HAS_FEEDBACK = re.compile(rb'"(?:feedback_stats|FEEDBACK_STATS)"\s*:\s*\{\s*"')
+
+
+Collect = Callable[[Trace, Sequence[StoredFile]], list[StoredFile]]
+"""Stores the files of a fetched trace; is told which are known from before, and says which there are."""
 
 
 @dataclass(slots=True)
@@ -59,9 +63,17 @@ def index_spool(spool: Spool, begin: int = 0, end: int | None = None) -> SpoolIn
 
 
 def write_traces(
-    folder: Path, spool: Spool, index: SpoolIndex, feedback: Mapping[UUID, list[RawFeedback]]
+    folder: Path,
+    spool: Spool,
+    index: SpoolIndex,
+    feedback: Mapping[UUID, list[RawFeedback]],
+    collect: Collect | None = None,
 ) -> Iterator[tuple[Trace, bool]]:
-    """Bring the trace files in `folder` up to date; yields each trace as archived and whether it changed."""
+    """Bring the trace files in `folder` up to date; yields each trace as archived and whether it changed.
+
+    `collect` stores the files that a trace's runs link to, before the trace that names them is written;
+    without it, no file is added.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in folder.glob(".*.tmp"):
         stale.unlink()  # left by a killed process; the lock on the day keeps others out
@@ -71,13 +83,16 @@ def write_traces(
     for trace_id, offsets in index.traces.items():
         runs = [identify_run(text) for text in spool.read(offsets.values())]
         found = [item for run_id in offsets for item in feedback.get(run_id, [])]
-        yield _update(folder, existing[trace_id], make_trace(trace_id, runs, found))
+        yield _update(folder, existing[trace_id], make_trace(trace_id, runs, found), collect)
     _add_unplaced(folder, spool.read(index.unplaced))
 
 
-def _update(folder: Path, paths: list[Path], fetched: Trace) -> tuple[Trace, bool]:
+def _update(folder: Path, paths: list[Path], fetched: Trace, collect: Collect | None) -> tuple[Trace, bool]:
     """Merge `fetched` into the trace's file; there are two, oldest first, after a kill while renaming."""
     earlier = [read_trace_file(path) for path in paths]
+    if collect is not None:
+        known = [file for trace in earlier for file in trace.files]
+        fetched = replace(fetched, files=tuple(collect(fetched, known)))
     trace = reduce(merge_trace, [*earlier, fetched])
     if len(earlier) == 1 and list(trace_lines(trace)) == list(trace_lines(earlier[0])):
         return trace, False

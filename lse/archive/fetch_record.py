@@ -31,6 +31,9 @@ class FetchRecord:
     feedback: int
     missing_parents: int
     unplaced: int
+    stored_files: int
+    missing_files: int
+    """Files that runs link to and that could not be had."""
     server_runs: int | None
     server_traces: int | None
 

@@ -22,6 +22,7 @@ FETCH_RECORD = "_fetch.json"
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?")
 _OTHER = re.compile(r"[^a-z0-9._-]+")
 _HASHED = re.compile(r".*-[0-9a-f]{8}")
+_CONTENT_FILE = re.compile(r"([0-9a-f]{64})\.bin")
 _DEVICES = re.compile(
     r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
 )  # reserved by Windows, with any extension
@@ -59,11 +60,27 @@ def trace_of_file(name: str) -> UUID | None:
     return UUID(match[2]) if match else None
 
 
+def content_file_name(sha256: str) -> str:
+    """The name of the file that holds content with this SHA-256."""
+    return f"{sha256}.bin"
+
+
+def content_of_file(name: str) -> str | None:
+    """The SHA-256 that a content file's name promises; None for any other name."""
+    match = _CONTENT_FILE.fullmatch(name)
+    return match[1] if match else None
+
+
+def trace_files(folder: Path) -> list[Path]:
+    """The trace files of a day, sorted by name."""
+    return [path for path in archived_files(folder) if trace_of_file(path.name)]
+
+
 def archived_files(folder: Path) -> list[Path]:
     """The files of a day that belong to its archive, sorted by name; empty when there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _is_archived(path.name) and path.is_file())
+    return sorted(path for path in folder.iterdir() if is_archived(path.name) and path.is_file())
 
 
 def archived_days(data_dir: Path, project: str) -> Iterator[date]:
@@ -74,5 +91,6 @@ def archived_days(data_dir: Path, project: str) -> Iterator[date]:
             yield date.fromisoformat(folder.name)
 
 
-def _is_archived(name: str) -> bool:
-    return name == UNPLACED or trace_of_file(name) is not None
+def is_archived(name: str) -> bool:
+    """Whether a file of this name belongs to a day's archive."""
+    return name == UNPLACED or trace_of_file(name) is not None or content_of_file(name) is not None

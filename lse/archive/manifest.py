@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from lse.archive.layout import UNPLACED, archived_files
+from lse.archive.layout import UNPLACED, archived_files, content_of_file, trace_of_file
 from lse.archive.trace_file import DamagedArchive, read_trace
 from lse.models import ProjectDay
 
@@ -46,13 +46,14 @@ class Manifest:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Totals: traces, runs, feedback, unplaced runs, and bytes before compression."""
+        """Totals: traces, runs, feedback, unplaced runs, stored files, and bytes before compression."""
         placed = [entry for entry in self.files if entry.path != UNPLACED]
         return {
-            "traces": len(placed),
+            "traces": sum(trace_of_file(entry.path) is not None for entry in placed),
             "runs": sum(entry.runs for entry in placed),
             "feedback": sum(entry.feedback for entry in placed),
             "unplaced": sum(entry.runs for entry in self.files if entry.path == UNPLACED),
+            "stored_files": sum(content_of_file(entry.path) is not None for entry in placed),
             "bytes": sum(entry.size for entry in self.files),
         }
 
@@ -66,13 +67,22 @@ def describe_folder(folder: Path, day: ProjectDay) -> Manifest:
 
 def describe_file(name: str, content: bytes) -> FileEntry:
     """The entry of one file, from its bytes."""
-    lines = content.splitlines(keepends=True)
+    sha256 = hashlib.sha256(content).hexdigest()
+    runs = feedback = 0
     if name == UNPLACED:
-        runs, feedback = len(lines), 0
+        runs = content.count(b"\n")
+    elif promised := content_of_file(name):
+        check_content(name, promised, sha256)
     else:
-        trace = read_trace(lines, name)
+        trace = read_trace(content.splitlines(keepends=True), name)
         runs, feedback = len(trace.runs), len(trace.feedback)
-    return FileEntry(name, len(content), hashlib.sha256(content).hexdigest(), runs, feedback)
+    return FileEntry(name, len(content), sha256, runs, feedback)
+
+
+def check_content(name: str, promised: str, sha256: str) -> None:
+    """Raise `DamagedArchive` when a content file is not what its name promises."""
+    if promised != sha256:
+        raise DamagedArchive(f"{name} is damaged: its content is not what its name says.")
 
 
 def dump_manifest(manifest: Manifest) -> bytes:

@@ -18,7 +18,8 @@ def merge_trace(earlier: Trace | None, later: Trace) -> Trace:
         return later
     runs = latest_runs([*earlier.runs, *later.runs])
     feedback = {item.id: item for item in [*earlier.feedback, *later.feedback]}
-    return make_trace(later.id, runs, feedback.values())
+    files = {(file.run_id, file.name): file for file in [*earlier.files, *later.files]}
+    return make_trace(later.id, runs, feedback.values(), files.values())
 
 
 def latest_runs(runs: Iterable[RawRun]) -> list[RawRun]:

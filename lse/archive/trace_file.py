@@ -1,7 +1,9 @@
 """Trace files: a JSON document per trace, one run per line, exactly as served (`docs/archive-format.md`)."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -12,12 +14,13 @@ from lse.archive.identity import Unplaced, identify_feedback, identify_run
 from lse.archive.jsontext import one_line
 from lse.archive.layout import trace_file_name, trace_of_file
 from lse.errors import LseError
-from lse.models import RawFeedback, RawRun, Trace
+from lse.models import RawFeedback, RawRun, StoredFile, Trace
 
 _HEAD = re.compile(
     rb'\{"format":"lse-trace/1","trace_id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","runs":\[\n'
 )
 _MIDDLE = b'],"feedback":[\n'
+_FILES = b'],"files":[\n'
 _TAIL = b"]}\n"
 
 
@@ -31,6 +34,8 @@ def trace_lines(trace: Trace) -> Iterator[bytes]:
     yield from _array_lines(run.text for run in trace.runs)
     yield _MIDDLE
     yield from _array_lines(feedback.text for feedback in trace.feedback)
+    yield _FILES
+    yield from _array_lines(map(_dump_file, trace.files))
     yield _TAIL
 
 
@@ -50,12 +55,13 @@ def read_trace(lines: Iterable[bytes], name: str) -> Trace:
         raise _damaged(name, "it does not begin as a trace file")
     try:
         runs = [identify_run(text) for text in _array_texts(remaining, _MIDDLE, name)]
-        feedback = [identify_feedback(text) for text in _array_texts(remaining, _TAIL, name)]
+        feedback = [identify_feedback(text) for text in _array_texts(remaining, _FILES, name)]
+        files = [_load_file(text) for text in _array_texts(remaining, _TAIL, name)]
     except Unplaced as error:
         raise _damaged(name, str(error)) from error
     if next(remaining, None) is not None:
         raise _damaged(name, "text follows its end")
-    trace = make_trace(UUID(head[1].decode()), runs, feedback)
+    trace = make_trace(UUID(head[1].decode()), runs, feedback, files)
     if any(run.trace_id != trace.id for run in runs) or trace_of_file(name) not in (None, trace.id):
         raise _damaged(name, "it holds another trace than it says")
     return trace
@@ -67,16 +73,35 @@ def read_trace_file(path: Path) -> Trace:
         return read_trace(file, path.name)
 
 
-def make_trace(trace_id: UUID, runs: Iterable[RawRun], feedback: Iterable[RawFeedback]) -> Trace:
-    """A trace with its runs in file order, (dotted_order, id), and its feedback by (run, id)."""
+def make_trace(
+    trace_id: UUID,
+    runs: Iterable[RawRun],
+    feedback: Iterable[RawFeedback] = (),
+    files: Iterable[StoredFile] = (),
+) -> Trace:
+    """A trace in file order: runs by (dotted_order, id), feedback by (run, id), files by (run, name)."""
     in_order = tuple(sorted(runs, key=lambda run: run.order))
     by_run = tuple(sorted(feedback, key=lambda item: (str(item.run_id), str(item.id))))
-    return Trace(trace_id, _start(trace_id, in_order), in_order, by_run)
+    by_name = tuple(sorted(files, key=lambda file: (str(file.run_id), file.name)))
+    return Trace(trace_id, _start(trace_id, in_order), in_order, by_run, by_name)
 
 
 def single_line(text: bytes) -> bytes:
     """A run's text as it is archived: without line breaks between tokens."""
     return one_line(text.strip())
+
+
+def _dump_file(file: StoredFile) -> bytes:
+    fields = {**asdict(file), "run_id": str(file.run_id)}
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def _load_file(text: bytes) -> StoredFile:
+    try:
+        fields = json.loads(text)
+        return StoredFile(**{**fields, "run_id": UUID(fields["run_id"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unplaced("an entry of its files cannot be read") from error
 
 
 def _array_lines(texts: Iterable[bytes]) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from typing import IO
 
 from lse.archive import manifest as manifests
 from lse.archive.files import atomic_file
-from lse.archive.layout import UNPLACED, trace_of_file
+from lse.archive.layout import is_archived
 from lse.archive.manifest import FileEntry, Manifest
 from lse.archive.trace_file import DamagedArchive
 
@@ -123,9 +123,7 @@ def _check_members(members: list[zipfile.ZipInfo], name: str) -> None:
 
 def _refusal(member: zipfile.ZipInfo, seen: set[str]) -> str | None:
     path = PurePosixPath(member.filename)
-    if member.filename != path.name or not (
-        path.name in (manifests.NAME, UNPLACED) or trace_of_file(path.name)
-    ):
+    if member.filename != path.name or not (path.name == manifests.NAME or is_archived(path.name)):
         return "a member has a name that no archive of lse has"
     if member.filename.casefold() in seen:
         return "two members have one name"

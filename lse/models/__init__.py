@@ -4,7 +4,7 @@ from lse.models.day import ProjectDay, parse_day
 from lse.models.inventory import Inventory
 from lse.models.results import Figure, Progress, StepResult
 from lse.models.run import Run, UnreadableRun, parse_run
-from lse.models.trace import RawFeedback, RawRun, Trace, content_hash
+from lse.models.trace import RawFeedback, RawRun, StoredFile, Trace, content_hash
 
 __all__ = [
     "Figure",
@@ -15,6 +15,7 @@ __all__ = [
     "RawRun",
     "Run",
     "StepResult",
+    "StoredFile",
     "Trace",
     "UnreadableRun",
     "content_hash",

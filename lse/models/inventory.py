@@ -18,5 +18,9 @@ class Inventory:
     """content hashes of runs that name no trace"""
     quarantined: set[UUID] = field(default_factory=set)
     """content hashes of runs kept raw because they could not be loaded"""
+    files: set[str] = field(default_factory=set)
+    """SHA-256 of the stored files that are there and whole"""
+    files_named: dict[str, UUID] = field(default_factory=dict)
+    """SHA-256 of each stored file that a trace names → one of its runs"""
     damage: list[str] = field(default_factory=list)
     """What could not be read, a sentence each"""

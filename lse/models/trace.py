@@ -28,6 +28,9 @@ class RawRun:
     started: datetime | None = None
     """Start of the run, UTC; None when the text holds none that can be read."""
 
+    resolved: bytes | None = None
+    """The text with the payloads that the server keeps as files filled in, where there are any."""
+
     @property
     def order(self) -> tuple[str, str]:
         """The sort key inside a trace file: (dotted_order, id)."""
@@ -44,6 +47,19 @@ class RawFeedback:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """Content that the server keeps beside a run's text: an attachment, or a payload too large for it."""
+
+    run_id: UUID
+    name: str
+    """`attachment.<name>`, or the field of the run whose value it is: `inputs`, `outputs`, `extra`, …"""
+    sha256: str
+    """Of the content, in hexadecimal; also its name in the archive."""
+    size: int
+    mime_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """A root run with its descendants, in file order, and the feedback on any of them."""
 
@@ -52,3 +68,4 @@ class Trace:
     """UTC start of the root run; without a root, the first stamp of the dotted order."""
     runs: tuple[RawRun, ...]
     feedback: tuple[RawFeedback, ...]
+    files: tuple[StoredFile, ...] = ()

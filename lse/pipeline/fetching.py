@@ -2,20 +2,22 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from uuid import UUID
 
 from lse.archive.assemble import index_spool, write_traces
 from lse.archive.fetch_record import FetchRecord, write_fetch_record
 from lse.archive.identity import Unplaced, identify_feedback
-from lse.archive.layout import UNPLACED
+from lse.archive.layout import UNPLACED, content_file_name
+from lse.archive.links import links_of
 from lse.archive.merge import missing_parents
 from lse.archive.spool import Spool
 from lse.errors import IncompleteError, TemporaryError, UsageError
-from lse.models import Progress, ProjectDay, RawFeedback, StepResult
-from lse.pipeline.common import fetch_facts, no_progress, note
+from lse.models import Progress, ProjectDay, RawFeedback, StepResult, StoredFile, Trace
+from lse.pipeline.common import counted, fetch_facts, no_progress, note
 from lse.resources import Resources
-from lse.sources import Source, Window
+from lse.sources import Project, Source, Window
 from lse.sources._walk import Proof, walk_until_proved
 
 logger = logging.getLogger(__name__)
@@ -36,41 +38,71 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
         logger.info("Continuing the fetch of %s after page %d.", day, spool.position.pages)
     window = Window(project, day.start, day.end)
     proof = walk_until_proved(source, window, spool, lambda runs: progress(runs, None))
-    record = _assemble(resources, day, project.id, spool, proof)
+    record = _assemble(resources, day, project, spool, proof)
     spool.discard()
     note(resources, day, **fetch_facts(record))
     return _fetched(record)
 
 
 def _assemble(
-    resources: Resources, day: ProjectDay, project_id: str, spool: Spool, proof: Proof
+    resources: Resources, day: ProjectDay, project: Project, spool: Spool, proof: Proof
 ) -> FetchRecord:
     """Write the trace files from the spool, and the record of what was counted."""
     folder, index = resources.folder(day), index_spool(spool)
     feedback = _feedback(resources.source, index.with_feedback)
+    files = _Files(resources.source, project, folder)
     orphans = 0
-    for trace, _changed in write_traces(folder, spool, index, feedback):
+    for trace, _changed in write_traces(folder, spool, index, feedback, files.collect):
         orphans += len(missing_parents(trace))
-    reason = f"{proof.reason}; {orphans} runs lack their parent or root" if orphans else proof.reason
+    lacks = [f"{counted(orphans, 'run')} without parent or root"] if orphans else []
+    lacks += [f"{counted(files.missing, 'file')} could not be had"] if files.missing else []
     record = FetchRecord(
         project=day.project,
-        project_id=project_id,
+        project_id=project.id,
         date=day.day.isoformat(),
         source=resources.source.walk_name,
         fetched_at=spool.position.began,
-        complete=proof.complete and not orphans,
-        reason=reason,
+        complete=proof.complete and not lacks,
+        reason="; ".join([proof.reason, *lacks]),
         walks=proof.walks,
         runs=len(index.runs),
         traces=len(index.traces),
         feedback=sum(map(len, feedback.values())),
         missing_parents=orphans,
         unplaced=len(index.unplaced),
+        stored_files=files.stored,
+        missing_files=files.missing,
         server_runs=proof.server.runs if proof.server else None,
         server_traces=proof.server.traces if proof.server else None,
     )
     write_fetch_record(folder, record)
     return record
+
+
+class _Files:
+    """Stores the files that runs link to, each once, and counts."""
+
+    def __init__(self, source: Source, project: Project, folder: Path) -> None:
+        self._source = source
+        self._project = project
+        self._folder = folder
+        self.stored = 0
+        self.missing = 0
+
+    def collect(self, trace: Trace, known: Sequence[StoredFile]) -> list[StoredFile]:
+        """The files of `trace`; one that was stored before is not fetched again."""
+        before = {(file.run_id, file.name): file for file in known}
+        found = []
+        for link in (link for run in trace.runs for link in links_of(run)):
+            file = before.get((link.run_id, link.name))
+            if file is None or not (self._folder / content_file_name(file.sha256)).exists():
+                file = self._source.download(self._project, link, self._folder)
+            if file is None:
+                self.missing += 1
+                continue
+            self.stored += 1
+            found.append(file)
+        return found
 
 
 def _feedback(source: Source, run_ids: Collection[UUID]) -> dict[UUID, list[RawFeedback]]:
@@ -85,14 +117,15 @@ def _feedback(source: Source, run_ids: Collection[UUID]) -> dict[UUID, list[RawF
 
 
 def _fetched(record: FetchRecord) -> StepResult:
-    counted = f"{record.runs} runs of {record.traces} traces, {record.feedback} feedback records"
+    found = f"{counted(record.runs, 'run')} of {counted(record.traces, 'trace')}"
+    found += f", {record.feedback} feedback records, {counted(record.stored_files, 'stored file')}"
     whole = record.complete and not record.unplaced
     unplaced = f"; {record.unplaced} runs name no trace and are kept in {UNPLACED}" if record.unplaced else ""
     state = "complete" if record.complete else "partial"
     return StepResult(
         "fetch",
         "done" if whole else "partial",
-        f"{counted}; {state}: {record.reason}{unplaced}",
+        f"{found}; {state}: {record.reason}{unplaced}",
         {**fetch_facts(record), "fetched_at": record.fetched_at},
         hint=""
         if whole

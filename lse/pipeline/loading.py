@@ -1,17 +1,16 @@
 """The steps `load` and `restore`: from the archive into the store, and back to trace files."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from lse.archive.fetch_record import read_fetch_record
-from lse.archive.layout import UNPLACED, archive_name, archived_files
+from lse.archive.layout import archive_name
+from lse.archive.reading import open_day
 from lse.archive.restore import restore_zip
-from lse.archive.trace_file import read_trace, read_trace_file
-from lse.archive.zip import open_zip
 from lse.errors import IncompleteError, UsageError
-from lse.models import Progress, ProjectDay, StepResult, Trace
+from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, fetch_facts, is_empty, no_progress
 from lse.resources import Resources
 
@@ -21,12 +20,13 @@ def load(resources: Resources, day: ProjectDay, progress: Progress = no_progress
     if is_empty(resources, day):
         return StepResult("load", "unchanged", "no traces on this day, so there is nothing to load")
     store, record = resources.store, read_fetch_record(resources.folder(day))
-    result = store.load(
-        day,
-        _archived_traces(resources, day),
-        unplaced=_unplaced(resources, day),
-        progress=_adding_up(progress, record.runs if record else None),
-    )
+    with open_day(resources.folder(day), resources.zip_path(day)) as archive:
+        result = store.load(
+            day,
+            archive.traces(),
+            unplaced=archive.unplaced(),
+            progress=_adding_up(progress, record.runs if record else None),
+        )
     if record:
         store.record(day, **fetch_facts(record))
     changed = result.inserted + result.updated
@@ -71,23 +71,3 @@ def _adding_up(progress: Progress, total: int | None) -> Callable[[int], None]:
         progress(done, total)
 
     return advance
-
-
-def _archived_traces(resources: Resources, day: ProjectDay) -> Iterator[Trace]:
-    """The traces of the day, from its trace files or else from its zip."""
-    if files := archived_files(resources.folder(day)):
-        yield from (read_trace_file(path) for path in files if path.name != UNPLACED)
-        return
-    with open_zip(resources.zip_path(day)) as archive:
-        for entry in archive.manifest.files:
-            if entry.path != UNPLACED:
-                yield read_trace(archive.read(entry).splitlines(keepends=True), entry.path)
-
-
-def _unplaced(resources: Resources, day: ProjectDay) -> list[bytes]:
-    """The runs of the day that name no trace, from the same copy."""
-    if files := archived_files(resources.folder(day)):
-        return [line for path in files if path.name == UNPLACED for line in path.read_bytes().splitlines()]
-    with open_zip(resources.zip_path(day)) as archive:
-        entries = [entry for entry in archive.manifest.files if entry.path == UNPLACED]
-        return [line for entry in entries for line in archive.read(entry).splitlines()]

@@ -6,8 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from lse.archive.layout import UNPLACED, archived_files, day_folder
-from lse.archive.trace_file import read_trace_file
+from lse.archive.layout import day_folder
+from lse.archive.reading import read_folder
 from lse.errors import UsageError
 from lse.models import ProjectDay, UnreadableRun, parse_run
 from lse.reports import DatedRun, Request, find_report
@@ -38,20 +38,18 @@ def _dated_runs(data_dir: Path, request: Request) -> Iterator[DatedRun]:
     """Every run in the trace files of the requested days that a load would not quarantine."""
     skipped, project = 0, request.project or ""
     for day in request.days:
-        for path in _trace_files(data_dir, request.project, day):
-            for raw in read_trace_file(path).runs:
+        for folder in _folders(data_dir, request.project, day):
+            for raw in (run for trace in read_folder(folder).traces() for run in trace.runs):
                 try:
                     run_values(ProjectDay(project, day), raw)  # refuses what a load would quarantine
-                    yield DatedRun(day, parse_run(raw.text))
+                    yield DatedRun(day, parse_run(raw.resolved or raw.text))
                 except UnreadableRun:
                     skipped += 1
     if skipped:
         logger.warning("%d runs cannot be read and are not in the report; a load quarantines them.", skipped)
 
 
-def _trace_files(data_dir: Path, project: str | None, day: date) -> list[Path]:
+def _folders(data_dir: Path, project: str | None, day: date) -> list[Path]:
     if project is not None:
-        folders = [day_folder(data_dir, ProjectDay(project, day))]
-    else:
-        folders = sorted(data_dir.glob(f"*/{day.isoformat()}"))
-    return [path for folder in folders for path in archived_files(folder) if path.name != UNPLACED]
+        return [day_folder(data_dir, ProjectDay(project, day))]
+    return sorted(data_dir.glob(f"*/{day.isoformat()}"))

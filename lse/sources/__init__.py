@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
+from lse.archive.links import Link
+from lse.models import StoredFile
 from lse.settings import Settings
 
 
@@ -65,6 +68,12 @@ class Source(Protocol):
 
     def feedback(self, run_ids: Iterable[str]) -> Iterator[bytes]:
         """The exact text of every feedback record on these runs."""
+
+    def download(self, project: Project, link: Link, folder: Path) -> StoredFile | None:
+        """Store the linked content in `folder`, under the name of its hash; a link may have expired.
+
+        None, with a warning, when it cannot be had at all: too large, gone, or at a forbidden address.
+        """
 
     def close(self) -> None:
         """Release connections."""

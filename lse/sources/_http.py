@@ -113,6 +113,10 @@ class LangSmithHttp:
         Raises `AccessError`, `NotServed`, `Refused`, `ConfigurationError`, or `TemporaryError` once the
         patience is used up.
         """
+        return self.retry(lambda: read(self._send(method, path, body, query, rate)))
+
+    def retry(self, work: Callable[[], T]) -> T:
+        """What `work` gives, tried again while it raises `TemporaryError` and the patience lasts."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TemporaryError),
             stop=self._stop,
@@ -120,7 +124,7 @@ class LangSmithHttp:
             before_sleep=_log_retry,
             reraise=True,
         )
-        return retrying(lambda: read(self._send(method, path, body, query, rate)))
+        return retrying(work)
 
     def close(self) -> None:
         """Close the connections."""

@@ -12,8 +12,9 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
-from lse.sources import Window
+from lse.sources import Project, Window
 from lse.sources._http import Rate
 
 _SKEW = timedelta(seconds=60)
@@ -32,6 +33,9 @@ class ReadApi(Protocol):
 
     def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
         """The body that asks for one page."""
+
+    def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:
+        """The body that asks for the ids and links of one run."""
 
     def cursor(self, answer: Mapping[str, bytes]) -> str | None:
         """The cursor of the next page in an answer's members, or None at the end."""
@@ -70,6 +74,10 @@ class _V1:
             "select": list(self.fields),
         }
         return {**body, "cursor": cursor} if cursor else body
+
+    def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:  # noqa: ARG002
+        links = ["inputs_s3_urls", "outputs_s3_urls", "s3_urls"]
+        return {"id": [str(run_id)], "limit": 1, "select": ["id", "trace_id", "dotted_order", *links]}
 
     def count(self, window: Window, *, roots: bool) -> dict[str, Any]:
         """The body that asks `/runs/stats` for the number of runs, or of root runs, in the window."""
@@ -121,6 +129,14 @@ class _V2:
         if datetime.now(UTC) - window.start > _LONGEST_WINDOW:
             body["max_start_time"] = _stamp(window.start + _LONGEST_WINDOW)
         return {**body, "cursor": cursor} if cursor else body
+
+    def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:
+        return {
+            "project_ids": [project.id],
+            "ids": [str(run_id)],
+            "min_start_time": _stamp(datetime.now(UTC) - _LONGEST_WINDOW),
+            "selects": ["ID", "TRACE_ID", "DOTTED_ORDER", "ATTACHMENTS"],
+        }
 
     def cursor(self, answer: Mapping[str, bytes]) -> str | None:
         following = json.loads(answer.get("next_cursor", b"null"))

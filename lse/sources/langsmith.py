@@ -2,16 +2,25 @@
 
 import difflib
 import json
+import logging
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from lse.archive.identity import identify_run
 from lse.archive.jsontext import MalformedJson, elements, members
+from lse.archive.links import Link, links_of
 from lse.archive.trace_file import single_line
 from lse.errors import TemporaryError, UsageError
+from lse.models import StoredFile
 from lse.settings import Settings
 from lse.sources import Counts, Page, Project, Window
+from lse.sources._download import Downloads, FileRefused, LinkExpired
 from lse.sources._http import LangSmithHttp, NotServed, Patience, Rate
 from lse.sources._read_apis import V1, V2, ReadApi
+
+logger = logging.getLogger(__name__)
 
 _GENERAL = Rate(2000, 60)  # LangSmith's usage limits: every path without a limit of its own
 _PAGE = 100  # largest page of projects and of feedback
@@ -23,6 +32,9 @@ class LangSmithSource:
 
     def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
         self._http = LangSmithHttp(settings, patience)
+        self._downloads = Downloads(
+            settings.langsmith_endpoint, settings.file_limit_mb * 1_000_000, patience or Patience()
+        )
         self._endpoint = settings.langsmith_endpoint
         self._wanted = settings.langsmith_api
         self._chosen: ReadApi | None = None
@@ -81,8 +93,29 @@ class LangSmithSource:
             query = {"run": ids[first : first + _RUNS_PER_FEEDBACK_CALL]}
             yield from map(single_line, self._listed("/feedback", query))
 
+    def download(self, project: Project, link: Link, folder: Path) -> StoredFile | None:
+        try:
+            try:
+                return self._http.retry(lambda: self._downloads.fetch(link, folder))
+            except LinkExpired:
+                fresh = self._fresh(project, link)
+                return self._http.retry(lambda: self._downloads.fetch(fresh, folder))
+        except (LinkExpired, FileRefused) as error:
+            logger.warning("Not archived: %s", error)
+            return None
+
     def close(self) -> None:
+        self._downloads.close()
         self._http.close()
+
+    def _fresh(self, project: Project, link: Link) -> Link:
+        """The same link as the server gives it now; links are signed for a while only."""
+        api = self.api
+        rate = api.rate(Window(project, datetime.now(UTC), datetime.now(UTC)))
+        body = api.query_one(project, link.run_id)
+        texts = self._http.call("POST", api.path, lambda answer: _texts(answer, api), rate=rate, body=body)
+        links = (found for text in texts for found in links_of(identify_run(text)))
+        return next((found for found in links if found.name == link.name), link)
 
     def _count(self, window: Window, *, roots: bool) -> int:
         body = V1.count(window, roots=roots)
@@ -118,16 +151,23 @@ def _page(answer: bytes, api: ReadApi, asked: str | None) -> Page:
 
     So is a full page without a cursor: LangSmith ends with a page that is not full, or empty.
     """
+    texts = _texts(answer, api)
     try:
-        fields = dict(members(answer))
-        page = Page(tuple(map(single_line, elements(fields[api.items]))), api.cursor(fields))
-    except (MalformedJson, KeyError, ValueError):
-        raise TemporaryError(f"LangSmith's answer to {api.path} is no page of runs.") from None
+        page = Page(texts, api.cursor(dict(members(answer))))
+    except (KeyError, ValueError):
+        raise TemporaryError(f"LangSmith's answer to {api.path} holds no cursor that can be read.") from None
     if page.cursor is not None and (page.cursor == asked or not page.texts):
         raise TemporaryError("LangSmith sent the same cursor again, or a cursor without runs.")
     if page.cursor is None and len(page.texts) >= api.page_size:
         raise TemporaryError("LangSmith sent a full page without the cursor of the next one.")
     return page
+
+
+def _texts(answer: bytes, api: ReadApi) -> tuple[bytes, ...]:
+    try:
+        return tuple(map(single_line, elements(dict(members(answer))[api.items])))
+    except (MalformedJson, KeyError):
+        raise TemporaryError(f"LangSmith's answer to {api.path} is no page of runs.") from None
 
 
 def _items(answer: bytes) -> list[bytes]:

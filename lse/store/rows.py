@@ -31,11 +31,12 @@ def run_values(day: ProjectDay, raw: RawRun) -> tuple[Any, ...]:
 
     Raises `UnreadableRun` when it cannot be typed or must not become a jsonb value.
     """
-    run = parse_run(raw.text)
+    text = raw.resolved or raw.text
+    run = parse_run(text)
     if run.run_id != raw.id or run.trace_id != raw.trace_id:
         raise UnreadableRun("the ids in the text are not those it is filed under")
-    refuse_huge_numbers(raw.text)
-    data, sanitized = sanitize(raw.text)
+    refuse_huge_numbers(text)
+    data, sanitized = sanitize(text)
     return (
         day.day,
         run.trace_id,

@@ -27,7 +27,17 @@ def opened(name: str) -> Any:
 
 
 def test_the_protocol_is_what_a_fetch_needs() -> None:
-    assert PROTOCOL == ["check", "close", "counts", "feedback", "page", "project", "projects", "walk_name"]
+    assert PROTOCOL == [
+        "check",
+        "close",
+        "counts",
+        "download",
+        "feedback",
+        "page",
+        "project",
+        "projects",
+        "walk_name",
+    ]
     assert NAMES == ["langsmith"]
 
 

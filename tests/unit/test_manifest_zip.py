@@ -86,6 +86,7 @@ def test_the_manifest_spelled_out(tmp_path: Path) -> None:
         '    "runs": 0,\n'
         '    "feedback": 0,\n'
         '    "unplaced": 2,\n'
+        '    "stored_files": 0,\n'
         '    "bytes": 6\n'
         "  },\n"
         '  "files": [\n'
@@ -104,7 +105,14 @@ def test_the_manifest_spelled_out(tmp_path: Path) -> None:
 def test_a_manifest_is_read_back(folder: Path) -> None:
     manifest = describe_folder(folder, DAY)
     assert parse_manifest(dump_manifest(manifest), "x.zip") == manifest
-    assert manifest.counts == {"traces": 2, "runs": 2, "feedback": 0, "unplaced": 1, "bytes": 528}
+    assert manifest.counts == {
+        "traces": 2,
+        "runs": 2,
+        "feedback": 0,
+        "unplaced": 1,
+        "stored_files": 0,
+        "bytes": 552,
+    }
 
 
 def test_the_members_are_the_files_sorted_and_the_manifest_last(day_zip: Path) -> None:

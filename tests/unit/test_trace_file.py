@@ -21,7 +21,7 @@ from lse.archive.trace_file import (
     trace_lines,
     write_trace,
 )
-from lse.models import RawFeedback, RawRun, Trace
+from lse.models import RawFeedback, RawRun, StoredFile, Trace
 
 T1 = UUID("0199d0aa-0000-7000-8000-000000000001")
 T2 = UUID("0199d0aa-0000-7000-8000-000000000002")
@@ -62,12 +62,18 @@ def written(trace: Trace) -> bytes:
 def test_the_form_of_a_trace_file() -> None:
     runs = (RawRun(T1, T1, None, "a", True, b'{"n":1}'), RawRun(T2, T1, None, "b", True, b'{"n":2}'))
     feedback = (RawFeedback(an_id(9), T1, b'{"f":1}'),)
-    assert written(Trace(T1, datetime(2025, 9, 13, tzinfo=UTC), runs, feedback)) == (
+    files = (StoredFile(T2, "attachment.plot", "ab" * 32, 7, "image/png"),)
+    assert written(Trace(T1, datetime(2025, 9, 13, tzinfo=UTC), runs, feedback, files)) == (
         b'{"format":"lse-trace/1","trace_id":"0199d0aa-0000-7000-8000-000000000001","runs":[\n'
         b'{"n":1},\n'
         b'{"n":2}\n'
         b'],"feedback":[\n'
         b'{"f":1}\n'
+        b'],"files":[\n'
+        b'{"run_id":"0199d0aa-0000-7000-8000-000000000002","name":"attachment.plot","sha256":"'
+        + b"ab"
+        * 32
+        + b'","size":7,"mime_type":"image/png"}\n'
         b"]}\n"
     )
 

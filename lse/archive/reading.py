@@ -1,0 +1,65 @@
+"""Read a day's archive, from its folder or its zip, the same way."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+from lse.archive.layout import UNPLACED, archived_files, content_file_name, trace_of_file
+from lse.archive.links import ATTACHMENT, fill_in
+from lse.archive.trace_file import read_trace
+from lse.archive.zip import open_zip
+from lse.models import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class DayReader:
+    """The files of one day's archive, by name."""
+
+    names: tuple[str, ...]
+    read: Callable[[str], bytes]
+    """The bytes of the file with this name. Raises `DamagedArchive`."""
+
+    def traces(self) -> Iterator[Trace]:
+        """Every trace, by file name; payloads that stand in files of their own are in `RawRun.resolved`."""
+        for name in self.names:
+            if trace_of_file(name):
+                yield self._resolved(read_trace(self.read(name).splitlines(keepends=True), name))
+
+    def unplaced(self) -> list[bytes]:
+        """The runs that name no trace."""
+        return self.read(UNPLACED).splitlines() if UNPLACED in self.names else []
+
+    def _resolved(self, trace: Trace) -> Trace:
+        payloads: dict[UUID, dict[str, bytes]] = defaultdict(dict)
+        for file in trace.files:
+            name = content_file_name(file.sha256)
+            if not file.name.startswith(ATTACHMENT) and name in self.names:
+                payloads[file.run_id][file.name] = self.read(name)
+        if not payloads:
+            return trace
+        runs = [
+            replace(run, resolved=fill_in(run.text, payloads[run.id])) if run.id in payloads else run
+            for run in trace.runs
+        ]
+        return replace(trace, runs=tuple(runs))
+
+
+def read_folder(folder: Path) -> DayReader:
+    """The archive in a day's folder; without names when there is none."""
+    names = tuple(path.name for path in archived_files(folder))
+    return DayReader(names, lambda name: (folder / name).read_bytes())
+
+
+@contextmanager
+def open_day(folder: Path, zip_path: Path) -> Iterator[DayReader]:
+    """The archive in the folder, or in the zip where the folder holds none. Raises `DamagedArchive`."""
+    in_folder = read_folder(folder)
+    if in_folder.names:
+        yield in_folder
+        return
+    with open_zip(zip_path) as archive:
+        entries = {entry.path: entry for entry in archive.manifest.files}
+        yield DayReader(tuple(entries), lambda name: archive.read(entries[name]))
