@@ -1,6 +1,7 @@
 """Both zenrows reports on runs written by hand, with every answer spelled out."""
 
 import json
+import time
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -320,6 +321,13 @@ def test_failures_stand_by_symbol_then_trace_then_dotted_order() -> None:
 )
 def test_messages_are_cleaned(error: str | None, message: str) -> None:
     assert zenrows_detail.clean_message(error) == message
+
+
+@pytest.mark.parametrize("error", ["HTTPError('" * 30_000, "HTTPError('" * 1_000 + " for url: " * 30_000])
+def test_a_message_made_to_be_slow_is_not(error: str) -> None:
+    begin = time.perf_counter()
+    assert zenrows_detail.clean_message(error).endswith("...")
+    assert time.perf_counter() - begin < 1
 
 
 def test_no_payload_can_forge_a_line_or_steer_a_terminal() -> None:
