@@ -1,0 +1,490 @@
+"""The steps of a day together: local LangSmith and Drive, real Postgres, what fails and what goes on."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from lse.archive.layout import archived_files
+from lse.archive.trace_file import DamagedArchive, read_trace_file
+from lse.errors import BusyError, ConfigurationError, DifferencesFound, UsageError
+from lse.models import ProjectDay, StepResult
+from lse.pipeline import exit_code, fetch, full_sweep, load, pack, report, restore, upload, verify
+from lse.reports import Request
+from lse.resources import Resources
+from lse.sandbox import Sandbox
+from lse.sandbox.faults import Rule
+from lse.sandbox.sample import SampleDay, write_sample
+from lse.settings import load_settings
+from lse.sources._http import Patience
+from lse.sources.langsmith import LangSmithSource
+from lse.store import Store
+from lse.targets import _drive_client, _retry
+
+KEY = "sandbox-key"
+DAY = ProjectDay("chat", date(2025, 9, 13))
+EMPTY = ProjectDay("chat", date(2025, 9, 1))
+QUICK = Patience(connect=2, read=2, body=4, total=0.3, unreachable=0.3, longest_wait=0.02, first_wait=0.002)
+
+
+class Lab:
+    """A sandbox, and the settings of one machine that sweeps from it."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.sandbox = Sandbox(api_key=KEY).__enter__()
+        self.flags: dict[str, Any] = {
+            "langsmith_endpoint": self.sandbox.langsmith.url,
+            "langsmith_api_key": KEY,
+            "langsmith_rate_limit": False,
+            "database_url": database_url,
+            "data_dir": folder / "data",
+            "archive_dir": folder / "archives",
+            "state_dir": folder / "state",
+            "target": "drive",
+            "drive_api_root": self.sandbox.drive.url,
+            "drive_credentials": self.sandbox.drive.write_credentials(folder / "key.json"),
+        }
+        self.sample: SampleDay = write_sample(
+            self.sandbox.langsmith.url, KEY, end=DAY.day, days=1, traces_per_day=6, projects=[DAY.project]
+        ).days[0]
+
+    def resources(self, **flags: Any) -> Resources:
+        opened = Resources(load_settings(**{**self.flags, **flags}))
+        vars(opened)["source"] = LangSmithSource(opened.settings, QUICK)
+        return opened
+
+    def sweep(
+        self, *skip: str, day: ProjectDay = DAY, force: bool = False, **flags: Any
+    ) -> dict[str, StepResult]:
+        with self.resources(**flags) as resources:
+            results = full_sweep(resources, day, skip=skip, force=force)
+            resources.source.close()
+        return {result.step: result for result in results}
+
+    def verify(self, *, deep: bool = False, **flags: Any) -> StepResult:
+        with self.resources(**flags) as resources:
+            result = verify(resources, DAY, deep=deep)
+            resources.source.close()
+        return result
+
+    def step(self, step: Callable[..., StepResult], day: ProjectDay = DAY, **options: Any) -> StepResult:
+        with self.resources() as resources:
+            try:
+                return step(resources, day, **options)
+            finally:
+                resources.source.close()
+
+    def execute(self, sql: str) -> list[Any]:
+        with psycopg.connect(self.flags["database_url"]) as connection:
+            return connection.execute(sql.encode()).fetchall()
+
+    @property
+    def folder(self) -> Path:
+        return self.flags["data_dir"] / "chat" / "2025-09-13"
+
+    @property
+    def zip(self) -> Path:
+        return self.flags["archive_dir"] / "chat" / "2025-09-13.zip"
+
+    def texts(self) -> dict[UUID, bytes]:
+        return {run.id: run.text for path in self.files() for run in read_trace_file(path).runs}
+
+    def files(self) -> list[Path]:
+        return [path for path in archived_files(self.folder) if path.suffix == ".json"]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
+    made = Lab(tmp_path, database_url)
+    yield made
+    made.sandbox.__exit__()
+
+
+def states(results: dict[str, StepResult]) -> dict[str, str]:
+    return {step: result.state for step, result in results.items()}
+
+
+ALL_DONE = dict.fromkeys(("fetch", "pack", "upload", "load", "verify"), "done")
+
+
+# --- a healthy day
+
+
+def test_a_sweep_does_everything_and_a_second_one_repeats_nothing(lab: Lab) -> None:
+    first = lab.sweep()
+    assert (states(first), exit_code(first.values())) == (ALL_DONE, 0)
+    assert first["fetch"].figures["runs"] == lab.sample.runs
+    assert first["fetch"].figures["traces"] == 6
+    assert first["load"].figures["inserted"] == lab.sample.runs
+    before = {path: path.read_bytes() for path in (*lab.files(), lab.zip)}
+    lab.sandbox.langsmith.clear_log()
+    lab.sandbox.drive.clear_log()
+    second = lab.sweep()
+    assert states(second) == ALL_DONE | dict.fromkeys(("fetch", "pack", "upload", "load"), "unchanged")
+    assert exit_code(second.values()) == 0
+    assert second["load"].figures["unchanged"] == lab.sample.runs
+    assert lab.sandbox.langsmith.log == ()
+    assert sum(entry.bytes_in for entry in lab.sandbox.drive.log if entry.operation == "upload_chunk") == 0
+    assert {path: path.read_bytes() for path in (*lab.files(), lab.zip)} == before
+
+
+def test_the_zip_in_drive_is_the_zip_on_disk(lab: Lab) -> None:
+    lab.sweep()
+    assert list(lab.sandbox.drive.files()) == ["lse/chat/2025-09-13.zip"]
+    fetched = lab.zip.with_name("fetched.zip")
+    with lab.resources() as resources:
+        resources.target.get("chat/2025-09-13.zip", fetched)
+        resources.source.close()
+    assert fetched.read_bytes() == lab.zip.read_bytes()
+
+
+def test_the_reports_say_what_the_sample_counted(lab: Lab) -> None:
+    lab.sweep()
+    with lab.resources() as resources:
+        for origin in ("store", "files"):
+            text = report(resources, "zenrows-errors", Request(DAY.day, DAY.day, "chat"), origin=origin)
+            assert text.splitlines()[1].startswith(f"2025-09-13,6,{lab.sample.zenrows_failed_traces},")
+        resources.source.close()
+
+
+def test_an_empty_day_is_done_and_leaves_no_zip(lab: Lab) -> None:
+    results = lab.sweep(day=EMPTY)
+    assert exit_code(results.values()) == 0
+    assert states(results) == {
+        "fetch": "done",
+        "pack": "unchanged",
+        "upload": "unchanged",
+        "load": "unchanged",
+        "verify": "done",
+    }
+    assert not lab.zip.with_name("2025-09-01.zip").exists()
+    assert lab.sandbox.drive.files() == {}
+
+
+def test_force_fetches_a_settled_day_again(lab: Lab) -> None:
+    lab.sweep()
+    lab.sandbox.langsmith.clear_log()
+    assert lab.sweep(force=True)["fetch"].state == "done"
+    assert lab.sandbox.langsmith.log != ()
+
+
+# --- steps left out
+
+
+@pytest.mark.parametrize(
+    "skipped", [{"fetch"}, {"upload"}, {"load"}, {"verify"}, {"upload", "load", "verify"}]
+)
+def test_steps_that_are_skipped_are_not_done(lab: Lab, skipped: set[str]) -> None:
+    if "fetch" in skipped:
+        lab.step(fetch)
+        lab.sandbox.langsmith.clear_log()
+    results = lab.sweep(*skipped)
+    for step, state in states(results).items():
+        assert (state == "skipped") == (step in skipped), step
+    assert exit_code(results.values()) == 0
+    assert (lab.sandbox.langsmith.log == ()) == ("fetch" in skipped)
+    assert (lab.sandbox.drive.files() == {}) == ("upload" in skipped)
+    assert (lab.execute("select count(*) from runs") == [(0,)]) == ("load" in skipped)
+
+
+def test_without_a_target_a_sweep_is_refused_before_anything_is_done(lab: Lab) -> None:
+    lab.flags.pop("target")
+    with pytest.raises(ConfigurationError, match="No target is set"):
+        lab.sweep()
+    assert not lab.folder.exists()
+    assert exit_code(lab.sweep("upload").values()) == 0
+
+
+# --- steps that fail
+
+
+def test_with_drive_refusing_the_load_still_happens(lab: Lab) -> None:
+    lab.sandbox.drive.faults.add(Rule({"status": 403, "reason": "insufficientPermissions"}, times=None))
+    results = lab.sweep()
+    assert states(results)["upload"] == "failed"
+    assert [results[step].state for step in ("fetch", "pack", "load")] == ["done"] * 3
+    assert exit_code(results.values()) == results["upload"].exit_code == 5
+    assert lab.execute("select count(*) from runs") == [(lab.sample.runs,)]
+    lab.sandbox.drive.faults.clear()
+    again = lab.sweep()
+    assert (again["upload"].state, exit_code(again.values())) == ("done", 0)
+
+
+def test_with_drive_down_the_load_still_happens_and_the_exit_code_says_try_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = _retry.RetryPolicy(base=0.001, cap=0.01, retry_after_cap=0.01, total=0.2)
+    build = _drive_client.Client.__init__
+
+    def hasty(self: Any, settings: Any, **more: Any) -> None:
+        build(self, settings, **{"policy": quick} | more)
+
+    monkeypatch.setattr(_drive_client.Client, "__init__", hasty)
+    lab.sandbox.drive.faults.add(Rule({"status": 503}, times=None))
+    results = lab.sweep()
+    assert (results["upload"].state, results["load"].state) == ("failed", "done")
+    assert exit_code(results.values()) == results["upload"].exit_code == 6
+
+
+def test_with_the_database_down_fetch_pack_and_upload_still_happen(lab: Lab) -> None:
+    results = lab.sweep(database_url="postgresql://nobody@127.0.0.1:9/lse")
+    assert [results[step].state for step in ("fetch", "pack", "upload", "load")] == [
+        "done",
+        "done",
+        "done",
+        "failed",
+    ]
+    assert exit_code(results.values()) == results["load"].exit_code == 6
+    assert list(lab.sandbox.drive.files()) == ["lse/chat/2025-09-13.zip"]
+    lab.sandbox.langsmith.clear_log()
+    again = lab.sweep()
+    assert (exit_code(again.values()), again["load"].state, again["verify"].state) == (0, "done", "done")
+    assert lab.sandbox.langsmith.log == ()
+    assert lab.execute("select runs, complete from project_days") == [(lab.sample.runs, True)]
+
+
+def test_with_langsmith_down_nothing_else_is_touched(lab: Lab) -> None:
+    lab.sandbox.langsmith.faults.add(Rule({"status": 503}, times=None))
+    results = lab.sweep()
+    assert states(results) == {"fetch": "failed"} | dict.fromkeys(
+        ("pack", "upload", "load", "verify"), "not run"
+    )
+    assert exit_code(results.values()) == 6
+    assert not lab.folder.exists() or archived_files(lab.folder) == []
+
+
+def test_an_unknown_project_is_a_wrong_command(lab: Lab) -> None:
+    results = lab.sweep(day=ProjectDay("chatt", DAY.day))
+    assert (results["fetch"].state, exit_code(results.values())) == ("failed", 2)
+    assert "chat" in results["fetch"].hint
+
+
+def test_a_day_that_is_not_proved_complete_is_partial_all_the_way(lab: Lab) -> None:
+    rule = Rule({"body": '{"run_count": 1}'}, operation="run_stats", times=None)
+    lab.sandbox.langsmith.faults.add(rule)
+    results = lab.sweep()
+    assert (results["fetch"].state, exit_code(results.values())) == ("partial", 4)
+    assert results["verify"].exit_code == 4
+    assert "partial" in results["verify"].details[0]
+    assert [results[step].state for step in ("pack", "upload", "load")] == ["done"] * 3
+    lab.sandbox.langsmith.faults.clear()
+    assert exit_code(lab.sweep().values()) == 0
+
+
+def test_a_run_that_cannot_be_loaded_is_quarantined_and_known_to_verify(lab: Lab) -> None:
+    run_id = str(UUID(int=77))
+    text = json.dumps({"id": run_id, "trace_id": run_id, "start_time": "2025-09-13T01:00:00", "name": "odd"})
+    huge = '"outputs":{"x":1e5000}'
+    lab.sandbox.langsmith.load([f"{text[:-1]},{huge}}}".encode()], "chat")
+    results = lab.sweep()
+    assert (results["load"].state, results["load"].figures["quarantined"]) == ("partial", 1)
+    assert exit_code(results.values()) == 4
+    assert results["verify"].details == (f"1 run of {DAY} in quarantine: see `lse db quarantine`",)
+
+
+# --- verify
+
+
+def test_a_row_that_is_gone_is_named_and_loaded_again(lab: Lab) -> None:
+    lab.sweep()
+    ((run_id, trace_id),) = lab.execute(
+        "delete from runs where run_id = (select min(run_id::text)::uuid from runs) "
+        " returning run_id, trace_id"
+    )
+    result = lab.verify()
+    assert (result.state, result.exit_code) == ("differences", 3)
+    assert result.details == (f"run {run_id} of trace {trace_id} is missing in store",)
+    assert result.hint == "Write that copy again: lse archive to-db --project chat --date 2025-09-13"
+    lab.step(load)
+    assert lab.verify().exit_code == 0
+
+
+def test_a_row_that_changed_and_feedback_that_is_gone_are_named(lab: Lab) -> None:
+    lab.sweep()
+    changed = lab.execute(
+        "update runs set content_hash = '00000000-0000-0000-0000-000000000000'"
+        " where run_id = (select min(trace_id::text)::uuid from runs) returning run_id"
+    )
+    gone = lab.execute("delete from feedback returning feedback_id")
+    details = lab.verify().details
+    assert details == (
+        *(f"run {run_id} of trace {run_id} differs in store" for (run_id,) in changed),
+        *sorted(f"feedback {item} is missing in store" for (item,) in gone),
+    )
+
+
+def test_a_file_that_is_gone_is_named_and_restored_byte_for_byte(lab: Lab) -> None:
+    lab.sweep()
+    path = lab.files()[2]
+    before, trace = path.read_bytes(), read_trace_file(path)
+    path.unlink()
+    result = lab.verify()
+    assert result.exit_code == 3
+    assert set(result.details) == {
+        line
+        for run in trace.runs
+        for copy in ("zip", "store")
+        for line in [f"run {run.id} of trace {trace.id} is only in {copy}"]
+    } | {f"feedback {item.id} is only in {copy}" for item in trace.feedback for copy in ("zip", "store")}
+    assert result.hint == "Write that copy again: lse archive restore --project chat --date 2025-09-13"
+    lab.step(restore, force=True)
+    assert path.read_bytes() == before
+    assert lab.verify().exit_code == 0
+
+
+def test_a_changed_byte_in_a_file_is_found(lab: Lab) -> None:
+    lab.sweep()
+    path = lab.files()[0]
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"success"', b'"successs"', 1))
+    (line, *_) = lab.verify().details
+    assert line.startswith("run ")
+    path.write_bytes(content[:-3])
+    assert f"files: {path.name} is damaged: it ends too early." in lab.verify().details
+
+
+def test_a_changed_byte_in_the_zip_is_found_and_packing_repairs_it(lab: Lab) -> None:
+    lab.sweep()
+    content = bytearray(lab.zip.read_bytes())
+    content[200] ^= 1
+    lab.zip.write_bytes(content)
+    result = lab.verify()
+    assert result.exit_code == 3
+    assert any(line.startswith("zip: ") and lab.files()[0].name in line for line in result.details)
+    assert result.hint == "Write that copy again: lse archive zip --project chat --date 2025-09-13"
+    with pytest.raises(DamagedArchive):
+        lab.step(upload)
+    assert lab.step(pack).state == "done"
+    assert lab.verify().exit_code == 0
+
+
+def test_an_object_that_is_gone_or_other_bytes_in_the_target_is_named(lab: Lab, tmp_path: Path) -> None:
+    lab.flags["target"] = f"directory:{tmp_path / 'target'}"
+    lab.sweep()
+    stored = next(path for path in (tmp_path / "target").rglob("*.zip"))
+    content = stored.read_bytes()
+    stored.unlink()
+    assert lab.verify().details == ("chat/2025-09-13.zip is missing in target",)
+    stored.write_bytes(content[:-1] + b"x")
+    assert lab.verify().exit_code == 3
+    assert "target" in lab.verify().details[0]
+
+
+def test_a_zip_that_is_gone_is_named(lab: Lab) -> None:
+    lab.sweep()
+    lab.zip.unlink()
+    assert lab.verify().details[0] == "2025-09-13.zip is missing in zip"
+
+
+def test_verify_changes_nothing(lab: Lab) -> None:
+    lab.sweep()
+    lab.files()[0].unlink()
+    before = {path: path.read_bytes() for path in (*lab.files(), lab.zip)}
+    rows = lab.execute("select count(*), max(loaded_at) from runs")
+    lab.verify(deep=True)
+    assert {path: path.read_bytes() for path in (*lab.files(), lab.zip)} == before
+    assert lab.execute("select count(*), max(loaded_at) from runs") == rows
+
+
+def test_a_deep_verify_reads_the_target(lab: Lab) -> None:
+    lab.sweep()
+    result = lab.verify(deep=True)
+    assert (result.exit_code, result.figures["differences"]) == (0, 0)
+    assert f"target {lab.sample.runs}" in str(result.figures["copies"])
+
+
+def test_verify_of_a_day_nobody_fetched_is_a_wrong_command(lab: Lab) -> None:
+    with pytest.raises(UsageError, match="Nothing of chat/2025-09-13 is archived"):
+        lab.verify()
+
+
+# --- nothing shrinks
+
+
+def test_packing_never_shrinks_a_zip(lab: Lab) -> None:
+    lab.sweep()
+    before = lab.zip.read_bytes()
+    lab.files()[0].unlink()
+    with pytest.raises(DifferencesFound, match="holds more") as caught:
+        lab.step(pack)
+    assert "lse archive restore" in caught.value.hint
+    shutil.rmtree(lab.folder)
+    assert lab.step(pack).state == "unchanged"
+    assert lab.zip.read_bytes() == before
+
+
+def test_a_forced_fetch_of_a_day_that_vanished_leaves_the_archive_as_it_is(lab: Lab) -> None:
+    lab.sweep()
+    before = lab.zip.read_bytes()
+    shutil.rmtree(lab.folder)
+    state = lab.sandbox.langsmith.state
+    state.runs.drop(list(state.runs.between(state.projects.named("chat").id)))
+    results = lab.sweep(force=True)
+    assert lab.zip.read_bytes() == before
+    assert states(results)["pack"] == states(results)["upload"] == "unchanged"
+    assert lab.execute("select count(*) from runs") == [(lab.sample.runs,)]
+
+
+def test_a_store_is_rebuilt_from_the_zip_alone(lab: Lab) -> None:
+    lab.sweep()
+    rows = lab.execute("select run_id, content_hash from runs order by 1")
+    lab.execute("delete from runs returning 1")
+    shutil.rmtree(lab.folder)
+    assert lab.step(load).figures["inserted"] == lab.sample.runs
+    assert lab.execute("select run_id, content_hash from runs order by 1") == rows
+
+
+def test_restoring_from_the_target_into_nothing_gives_the_same_bytes(lab: Lab) -> None:
+    lab.sweep()
+    before = {path.name: path.read_bytes() for path in lab.files()}
+    shutil.rmtree(lab.folder)
+    lab.zip.unlink()
+    lab.step(restore)
+    assert {path.name: path.read_bytes() for path in lab.files()} == before
+
+
+# --- two at once
+
+
+def test_two_sweeps_of_a_day_at_once_are_one_too_many(lab: Lab) -> None:
+    with lab.resources() as first, first.lock(DAY):
+        with pytest.raises(BusyError):
+            lab.sweep()
+        with pytest.raises(BusyError):
+            lab.sweep(state_dir=lab.flags["state_dir"] / "elsewhere")
+        assert exit_code(lab.sweep(day=EMPTY).values()) == 0
+        first.source.close()
+    assert exit_code(lab.sweep().values()) == 0
+
+
+def test_of_many_sweeps_at_once_each_is_done_or_busy(lab: Lab) -> None:
+    outcomes: list[int] = []
+
+    def sweep() -> None:
+        try:
+            outcomes.append(exit_code(lab.sweep("upload").values()))
+        except BusyError as error:
+            outcomes.append(error.exit_code)
+
+    threads = [threading.Thread(target=sweep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(outcomes) <= {0, 6}
+    assert outcomes.count(0) >= 1
+    assert lab.verify(target=None).exit_code == 0
+
+
+def test_a_ledger_that_goes_away_in_the_middle_stops_no_other_step(lab: Lab) -> None:
+    with lab.resources() as resources:
+        vars(resources)["ledger"] = Store("postgresql://nobody@127.0.0.1:9/lse")
+        assert [step(resources, DAY).state for step in (fetch, pack, upload)] == ["done"] * 3
+        resources.source.close()
