@@ -18,7 +18,7 @@ from lse.models import Progress, ProjectDay, RawFeedback, StepResult, StoredFile
 from lse.pipeline.common import counted, fetch_facts, no_progress, note
 from lse.resources import Resources
 from lse.sources import Project, Source, Window
-from lse.sources._walk import Proof, walk_until_proved
+from lse.sources._walk import Proof, lanes_for, walk_until_proved
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,14 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
         raise UsageError(f"{day.day} has not begun yet (UTC).", hint="Fetch a day that is over.")
     source = resources.source
     project = source.project(day.project)
+    window = Window(project, day.start, day.end)
+    expected = source.counts(window)
     walk = f"{source.walk_name} {project.id} {day.day}"
-    spool = Spool(resources.spool_folder(day), walk, resources.now())
+    spool = Spool(resources.spool_folder(day), walk, resources.now(), lanes_for(expected))
     if spool.position.pages:
         logger.info("Continuing the fetch of %s after page %d.", day, spool.position.pages)
-    window = Window(project, day.start, day.end)
-    proof = walk_until_proved(source, window, spool, lambda runs: progress(runs, None))
+    total = expected.runs if expected else None
+    proof = walk_until_proved(source, window, spool, lambda runs: progress(runs, total))
     record = _assemble(resources, day, project, spool, proof)
     spool.discard()
     note(resources, day, **fetch_facts(record))

@@ -34,6 +34,8 @@ class Page:
 
     texts: tuple[bytes, ...]
     cursor: str | None
+    doubtful: bool = False
+    """Whether this end looks like a cut: a full page without a cursor. Only a count proves it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from math import inf
 from threading import Lock
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+_PERHAPS_TOO_MUCH = {408, 500, 502, 504}
+"""What servers and proxies were seen to answer to pages that were too large for them."""
 
 
 class NotServed(LseError):
@@ -55,10 +58,21 @@ class Patience:
     longest_wait: float = 60
     """Cap on one wait, also on the server's Retry-After."""
     first_wait: float = 1
+    rest: float = 30
+    """How long a server that could not be had is left alone."""
 
 
 class Unreachable(TemporaryError):
     """No connection to the server could be made."""
+
+
+class TooMuch(TemporaryError):
+    """The answer may have been too large: it was refused as such, took too long, or broke off."""
+
+    def __init__(self, message: str, *, weight: int = 1, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.weight = weight
+        """2 when the server itself said that it was too large, else 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ class LangSmithHttp:
         self._client = _client(settings, self._session)
         self._limited = settings.langsmith_rate_limit
         self._limits: dict[Rate, RateLimit] = {}
+        self._given_up = -inf
 
     def call(
         self,
@@ -113,10 +128,31 @@ class LangSmithHttp:
         Raises `AccessError`, `NotServed`, `Refused`, `ConfigurationError`, or `TemporaryError` once the
         patience is used up.
         """
-        return self.retry(lambda: read(self._send(method, path, body, query, rate)))
+        return self.retry(lambda: self.ask(method, path, read, rate=rate, body=body, query=query))
+
+    def ask(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        read: Callable[[bytes], T],
+        *,
+        rate: Rate,
+        body: Any = None,
+        query: Any = None,
+    ) -> T:
+        """The same, asked only once."""
+        return read(self._send(method, path, body, query, rate))
 
     def retry(self, work: Callable[[], T]) -> T:
-        """What `work` gives, tried again while it raises `TemporaryError` and the patience lasts."""
+        """What `work` gives, tried again while it raises `TemporaryError` and the patience lasts.
+
+        For a while after the patience ran out, nothing is tried any more: a server that is down is not
+        asked again for every day of a long range.
+        """
+        if time.monotonic() - self._given_up < self._patience.rest:
+            raise TemporaryError(
+                "LangSmith did not answer a moment ago and is not asked again yet.", hint="Try again later."
+            )
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TemporaryError),
             stop=self._stop,
@@ -124,7 +160,11 @@ class LangSmithHttp:
             before_sleep=_log_retry,
             reraise=True,
         )
-        return retrying(work)
+        try:
+            return retrying(work)
+        except TemporaryError:
+            self._given_up = time.monotonic()
+            raise
 
     def close(self) -> None:
         """Close the connections."""
@@ -176,9 +216,7 @@ class _Session(requests.Session):
         except (requests.ConnectTimeout, requests.exceptions.SSLError, requests.ConnectionError) as error:
             raise _unreachable_or_cut(error, path) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise TemporaryError(
-                f"LangSmith's answer to {path} broke off ({type(error).__name__})."
-            ) from None
+            raise TooMuch(f"LangSmith's answer to {path} broke off ({type(error).__name__}).") from None
         response._content = content
         _raise_for_status(response, path)
         return response
@@ -190,7 +228,7 @@ class _Session(requests.Session):
         while block := response.raw.read1(2**16, decode_content=True):
             blocks.append(block)
             if time.monotonic() > deadline:
-                raise TemporaryError(f"LangSmith's answer to {path} took over {self._patience.body:.0f} s.")
+                raise TooMuch(f"LangSmith's answer to {path} took over {self._patience.body:.0f} s.")
         return b"".join(blocks)
 
 
@@ -235,23 +273,27 @@ def _unreachable_or_cut(error: Exception, path: str) -> TemporaryError:
             f"LangSmith cannot be reached ({type(reason or error).__name__}).",
             hint="Check LANGSMITH_ENDPOINT and the network; `lse doctor` tries each connection.",
         )
-    return TemporaryError(f"The connection to LangSmith broke at {path} ({type(error).__name__}).")
+    return TooMuch(f"The connection to LangSmith broke at {path} ({type(error).__name__}).")
 
 
 def _raise_for_status(response: requests.Response, path: str) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
+    said = f"LangSmith answered {status} to {path}."
+    if status == 413 or status in _PERHAPS_TOO_MUCH:
+        raise TooMuch(said, weight=2 if status == 413 else 1, retry_after=_retry_after(response))
     if status in _TEMPORARY or status > 504:
-        raise TemporaryError(
-            f"LangSmith answered {status} to {path}.",
-            hint="Try again later.",
-            retry_after=_retry_after(response),
+        raise TemporaryError(said, hint="Try again later.", retry_after=_retry_after(response))
+    _raise_final(status, path, "json" in response.headers.get("Content-Type", ""))
+
+
+def _raise_final(status: int, path: str, from_langsmith: bool) -> NoReturn:
+    if status == 403 and not from_langsmith:
+        raise AccessError(
+            f"Something between here and LangSmith refused the request (403 at {path}, not LangSmith's own).",
+            hint="Ask whoever runs the proxy or firewall to let LANGSMITH_ENDPOINT through.",
         )
-    _raise_final(status, path)
-
-
-def _raise_final(status: int, path: str) -> NoReturn:
     if status in (401, 403):
         raise AccessError(
             f"LangSmith refused the key ({status} at {path}).",

@@ -29,10 +29,10 @@ class ReadApi(Protocol):
     items: str
     """The key of the answer that holds the runs."""
     page_size: int
-    """Runs asked for; a page of so many is full."""
+    """The most runs that one page may hold."""
 
-    def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
-        """The body that asks for one page."""
+    def query(self, window: Window, cursor: str | None, size: int) -> dict[str, Any]:
+        """The body that asks for one page of at most `size` runs."""
 
     def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:
         """The body that asks for the ids and links of one run."""
@@ -66,11 +66,11 @@ class _V1:
         """.split()
     )
 
-    def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
+    def query(self, window: Window, cursor: str | None, size: int) -> dict[str, Any]:
         body = {
             **self.count(window, roots=False),
             "order": "asc",
-            "limit": self.page_size,
+            "limit": size,
             "select": list(self.fields),
         }
         return {**body, "cursor": cursor} if cursor else body
@@ -118,12 +118,12 @@ class _V2:
         """.split()
     )
 
-    def query(self, window: Window, cursor: str | None) -> dict[str, Any]:
+    def query(self, window: Window, cursor: str | None, size: int) -> dict[str, Any]:
         body = {
             "project_ids": [window.project.id],
             "trace_filter": _root_bounds(window),
             "min_start_time": _stamp(window.start - _SKEW),
-            "page_size": self.page_size,
+            "page_size": size,
             "selects": list(self.fields),
         }
         if datetime.now(UTC) - window.start > _LONGEST_WINDOW:

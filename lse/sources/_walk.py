@@ -2,17 +2,23 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from threading import Event
 
 from lse.archive.assemble import SpoolIndex, index_spool
 from lse.archive.spool import Spool
 from lse.errors import TemporaryError
-from lse.sources import Counts, Page, Source, Window
+from lse.sources import Counts, Source, Window
 from lse.sources._http import NotServed, Refused
 
 logger = logging.getLogger(__name__)
 
 _MOST_WALKS = 3
+_LANES = 4
+_WORTH_LANES = 5_000
+"""Runs from which on lanes pay: with fewer, one walk is done within seconds at the allowed rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +32,20 @@ class Proof:
     server: Counts | None
 
 
+def lanes_for(counts: Counts | None) -> int:
+    """How many parts of a day are walked side by side: few, since each may cost a page that is not full."""
+    return _LANES if counts is not None and counts.runs >= _WORTH_LANES else 1
+
+
 def walk_until_proved(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> Proof:
     """Walk until the source's own count equals the last walk, or, if it cannot count, two walks agree.
 
-    An unfinished walk in the spool is continued at its page, or starts over when the source does not know
-    its cursor any more. After three walks without proof, the result is not complete and says what did not
+    An unfinished walk in the spool is continued at its pages, or starts over when the source does not know
+    a cursor any more. After three walks without proof, the result is not complete and says what did not
     agree. Raises `TemporaryError` when the cursors lead in a circle.
     """
     while True:
+        progress(spool.position.runs)
         _walk(source, window, spool, progress)
         proof = _judge(spool, source.counts(window))
         if proof.complete or proof.walks >= _MOST_WALKS:
@@ -41,28 +53,52 @@ def walk_until_proved(source: Source, window: Window, spool: Spool, progress: Ca
 
 
 def _walk(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> None:
-    progress(spool.position.runs)
-    seen: set[str | None] = set()
-    while True:
-        page = _next_page(source, window, spool, resumed=not seen)
-        seen.add(spool.position.cursor)
+    """Walk every lane to its end; when one fails, the others stop at their next page."""
+    parts = _split(window, len(spool.position.lanes))
+    stop = Event()
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="lse-walk") as pool:
+        walks = [
+            pool.submit(_walk_lane, source, part, spool, lane, progress, stop)
+            for lane, part in enumerate(parts)
+            if not spool.position.lanes[lane].done
+        ]
+        try:
+            for walk in as_completed(walks):
+                walk.result()
+        finally:
+            stop.set()
+
+
+def _walk_lane(
+    source: Source, part: Window, spool: Spool, lane: int, progress: Callable[[int], None], stop: Event
+) -> None:
+    cursor = spool.position.lanes[lane].cursor
+    resumed, seen = cursor is not None, {cursor}
+    while not stop.is_set():
+        try:
+            page = source.page(part, cursor)
+        except (NotServed, Refused) as error:
+            if not resumed:
+                raise
+            logger.info("%s The fetch starts over.", error)
+            spool.restart(lane)
+            cursor, resumed, seen = None, False, {None}
+            continue
         if page.cursor is not None and page.cursor in seen:
             raise TemporaryError("The source's cursors lead in a circle.", hint="Try again later.")
-        spool.add_page(page.texts, page.cursor)
+        spool.add_page(page.texts, page.cursor, lane, doubtful=page.doubtful)
         progress(spool.position.runs)
         if page.cursor is None:
             return
+        cursor, resumed = page.cursor, False
+        seen.add(cursor)
 
 
-def _next_page(source: Source, window: Window, spool: Spool, *, resumed: bool) -> Page:
-    try:
-        return source.page(window, spool.position.cursor)
-    except (NotServed, Refused) as error:
-        if not resumed or spool.position.cursor is None:
-            raise
-        logger.info("%s The fetch starts over.", error)
-        spool.start_over()
-        return source.page(window, None)
+def _split(window: Window, lanes: int) -> list[Window]:
+    """The window in equal parts of time; a trace belongs to the part in which its root started."""
+    step = (window.end - window.start) / lanes
+    bounds = [window.start + step * number for number in range(lanes)] + [window.end]
+    return [replace(window, start=start, end=end) for start, end in pairwise(bounds)]
 
 
 def _judge(spool: Spool, server: Counts | None) -> Proof:
@@ -74,6 +110,8 @@ def _judge(spool: Spool, server: Counts | None) -> Proof:
         found = "and so does the walk" if agrees else f"the walk gave {runs} in {len(last.traces)}"
         counted = f"the server counts {server.runs} runs in {server.traces} traces"
         return Proof(agrees, f"{counted}, {found}", walks, server)
+    if spool.position.doubtful:
+        return Proof(False, "the last page was full, and the server cannot count", walks, None)
     if walks < 2:
         return Proof(False, "the server cannot count and was walked only once", walks, None)
     agrees = last.runs == _walked(spool, -2).runs

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from lse.archive.identity import identify_run
 from lse.archive.jsontext import MalformedJson, elements, members
@@ -17,12 +18,13 @@ from lse.models import StoredFile
 from lse.settings import Settings
 from lse.sources import Counts, Page, Project, Window
 from lse.sources._download import Downloads, FileRefused, LinkExpired
-from lse.sources._http import LangSmithHttp, NotServed, Patience, Rate
+from lse.sources._http import LangSmithHttp, NotServed, Patience, Rate, TooMuch
 from lse.sources._read_apis import V1, V2, ReadApi
 
 logger = logging.getLogger(__name__)
 
 _GENERAL = Rate(2000, 60)  # LangSmith's usage limits: every path without a limit of its own
+_ASKED_AGAIN = 3
 _PAGE = 100  # largest page of projects and of feedback
 _RUNS_PER_FEEDBACK_CALL = 50  # ids travel in the URL, 41 bytes each; proxies refuse URLs from 4 to 8 kB on
 
@@ -74,12 +76,8 @@ class LangSmithSource:
         )
 
     def page(self, window: Window, cursor: str | None) -> Page:
-        api = self.api
-
-        def read(answer: bytes) -> Page:
-            return _page(answer, api, cursor)
-
-        return self._http.call("POST", api.path, read, rate=api.rate(window), body=api.query(window, cursor))
+        question = _PageQuestion(self._http, self.api, window, cursor)
+        return self._http.retry(question.ask)
 
     def counts(self, window: Window) -> Counts | None:
         try:
@@ -135,7 +133,17 @@ class LangSmithSource:
     def _ask_server(self) -> ReadApi:
         flags = self._info().get("instance_flags")
         serves_v1 = flags.get("ch_query_enabled", True) if isinstance(flags, dict) else True
-        return V1 if serves_v1 else V2
+        return V1 if serves_v1 and self._answers_v1() else V2
+
+    def _answers_v1(self) -> bool:
+        """Whether v1 still answers; a server may have removed it whatever its flags say."""
+        nothing = V1.query_one(Project("", ""), UUID(int=0))
+        rate = Rate(10, 10)
+        try:
+            self._http.call("POST", V1.path, lambda answer: _texts(answer, V1), rate=rate, body=nothing)
+        except NotServed:
+            return False
+        return True
 
     def _info(self) -> dict[str, Any]:
         return self._http.call("GET", "/info", _object, rate=_GENERAL)
@@ -146,21 +154,49 @@ def open(settings: Settings) -> LangSmithSource:
     return LangSmithSource(settings)
 
 
-def _page(answer: bytes, api: ReadApi, asked: str | None) -> Page:
-    """The page in an answer. `{}`, `null`, HTML, half an answer or a cursor that leads nowhere is a fault.
+class _PageQuestion:
+    """One page, asked for with fewer runs each time the answer may have been too large."""
 
-    So is a full page without a cursor: LangSmith ends with a page that is not full, or empty.
-    """
-    texts = _texts(answer, api)
-    try:
-        page = Page(texts, api.cursor(dict(members(answer))))
-    except (KeyError, ValueError):
-        raise TemporaryError(f"LangSmith's answer to {api.path} holds no cursor that can be read.") from None
-    if page.cursor is not None and (page.cursor == asked or not page.texts):
-        raise TemporaryError("LangSmith sent the same cursor again, or a cursor without runs.")
-    if page.cursor is None and len(page.texts) >= api.page_size:
-        raise TemporaryError("LangSmith sent a full page without the cursor of the next one.")
-    return page
+    def __init__(self, http: LangSmithHttp, api: ReadApi, window: Window, cursor: str | None) -> None:
+        self._http = http
+        self._api = api
+        self._window = window
+        self._cursor = cursor
+        self._strikes = 0
+        self._cut_off = 0
+
+    def ask(self) -> Page:
+        """Ask once. From the second failure that its size may explain, each one halves the page."""
+        size = max(1, self._api.page_size >> max(0, self._strikes - 1))
+        body = self._api.query(self._window, self._cursor, size)
+        rate = self._api.rate(self._window)
+        try:
+            return self._http.ask(
+                "POST", self._api.path, lambda answer: self._read(answer, size), rate=rate, body=body
+            )
+        except TooMuch as error:
+            self._strikes += error.weight
+            raise
+
+    def _read(self, answer: bytes, size: int) -> Page:
+        """The page in an answer. `{}`, `null`, HTML, half an answer, a cursor to nowhere are faults."""
+        texts = _texts(answer, self._api)
+        try:
+            cursor = self._api.cursor(dict(members(answer)))
+        except (KeyError, ValueError):
+            raise TemporaryError("LangSmith's answer holds no cursor that can be read.") from None
+        if cursor is not None and (cursor == self._cursor or not texts):
+            raise TemporaryError("LangSmith sent the same cursor again, or a cursor without runs.")
+        if cursor is None and len(texts) >= size:
+            return self._doubtful_end(texts)
+        return Page(texts, cursor)
+
+    def _doubtful_end(self, texts: tuple[bytes, ...]) -> Page:
+        """A full page without a cursor is asked for again; then it is an end that only a count can prove."""
+        self._cut_off += 1
+        if self._cut_off < _ASKED_AGAIN:
+            raise TemporaryError("LangSmith sent a full page without the cursor of the next one.")
+        return Page(texts, None, doubtful=True)
 
 
 def _texts(answer: bytes, api: ReadApi) -> tuple[bytes, ...]:

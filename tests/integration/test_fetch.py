@@ -23,14 +23,16 @@ from lse.resources import Resources
 from lse.sandbox.faults import Rule
 from lse.sandbox.langsmith import LangSmithServer
 from lse.settings import load_settings
-from lse.sources import Window
+from lse.sources import Window, _walk
 from lse.sources._http import Patience
 from lse.sources._read_apis import V1, V2
 from lse.sources.langsmith import LangSmithSource
 
 KEY = "sandbox-key"
 DAY = ProjectDay("chat", date(2026, 1, 5))
-PATIENT = Patience(connect=2, read=2, body=4, total=8, unreachable=0.3, longest_wait=0.02, first_wait=0.002)
+PATIENT = Patience(
+    connect=2, read=2, body=4, total=8, unreachable=0.3, longest_wait=0.02, first_wait=0.002, rest=0
+)
 HASTY = replace(PATIENT, total=0.03)
 """Enough for one more attempt or two: for faults that stay."""
 QUERY = "(v2_)?query_runs"
@@ -86,7 +88,7 @@ class Lab:
         """What the server says to the question for the whole day, byte for byte."""
         api = V1 if self.api == "v1" else V2
         window = Window(self.source.project(day.project), day.start, day.end)
-        body, answers = api.query(window, None), b""
+        body, answers = api.query(window, None, PAGE), b""
         while body:
             answer = requests.post(
                 self.server.url + api.path, json=body, headers={"x-api-key": KEY}, timeout=10
@@ -98,7 +100,7 @@ class Lab:
                 else {}
             )
             cursor = value.get("next_cursor") or value.get("cursors", {}).get("next")
-            body = api.query(window, cursor) if cursor else {}
+            body = api.query(window, cursor, PAGE) if cursor else {}
         return answers
 
 
@@ -327,7 +329,10 @@ def test_a_fault_that_passes_twice_on_every_page_costs_nothing(lab: Lab, fault: 
     assert len(lab.runs()) == 90
 
 
-@pytest.mark.parametrize("fault", [name for name in ONCE if not name.startswith("runs that shifted")])
+STAYING = [name for name in ONCE if name not in ("runs that shifted", "full page without a cursor")]
+
+
+@pytest.mark.parametrize("fault", STAYING)
 def test_a_fault_that_stays_is_an_error_and_never_less_data(lab: Lab, fault: str) -> None:
     lab.server.load(many(), "chat")
     lab.be_hasty()
@@ -338,6 +343,84 @@ def test_a_fault_that_stays_is_an_error_and_never_less_data(lab: Lab, fault: str
     assert KEY not in caught.value.message
     assert lab.traces() == []
     assert read_fetch_record(lab.resources.folder(DAY)) is None
+
+
+def test_full_pages_that_never_have_a_cursor_leave_the_day_partial(lab: Lab) -> None:
+    lab.server.load(many(), "chat")
+    lab.fault({"full_page_without_cursor": True}, times=None)
+    result = lab.fetch()
+    assert (result.state, result.exit_code, len(lab.runs())) == ("partial", 4, PAGE)
+    assert f"the server counts 90 runs in 10 traces, the walk gave {PAGE}" in result.summary
+
+
+def test_a_full_last_page_without_a_cursor_is_an_end_when_the_count_proves_it(lab: Lab) -> None:
+    lab.server.load(many(PAGE), "chat")
+    lab.fault({"full_page_without_cursor": True}, times=None)
+    assert lab.fetch().exit_code == 0
+    assert (lab.record().complete, len(lab.runs())) == (True, PAGE)
+
+
+def test_a_full_last_page_without_a_cursor_is_not_proved_where_nothing_counts(lab: Lab) -> None:
+    lab.server.load(many(PAGE), "chat")
+    lab.fault({"full_page_without_cursor": True}, times=None)
+    lab.fault({"status": 404}, operation="run_stats", times=None)
+    result = lab.fetch()
+    assert (result.state, lab.record().complete) == ("partial", False)
+
+
+@pytest.mark.parametrize("do", [{"status": 413}, {"status": 504}, {"truncate": 100}])
+def test_a_page_that_is_too_large_is_halved_until_it_passes(lab: Lab, do: dict[str, Any]) -> None:
+    lab.server.load(many(), "chat")
+    size = "page_size" if lab.api == "v2" else "limit"
+    lab.fault(do, times=None, match={"body": rf'"{size}": ({PAGE}|{PAGE // 2})\b'})
+    assert lab.fetch().exit_code == 0
+    assert (lab.record().complete, len(lab.runs())) == (True, 90)
+
+
+def test_a_refusal_by_something_on_the_way_is_told_from_one_by_langsmith(lab: Lab) -> None:
+    lab.server.load(many(), "chat")
+    lab.fault({"status": 403, "format": "html"})
+    with pytest.raises(AccessError) as caught:
+        lab.fetch()
+    assert "not LangSmith's own" in caught.value.message
+
+
+def test_a_server_that_was_given_up_is_left_alone_for_a_while(lab: Lab) -> None:
+    lab.source._http._patience = replace(HASTY, rest=60)
+    lab.fault({"status": 503}, operation=".*", times=None)
+    with pytest.raises(TemporaryError):
+        lab.fetch()
+    lab.server.clear_log()
+    with pytest.raises(TemporaryError) as caught:
+        lab.fetch()
+    assert "a moment ago" in caught.value.message
+    assert list(lab.server.log) == []
+
+
+def test_the_other_api_is_read_where_the_first_is_gone_whatever_the_server_says_of_itself(
+    make_lab: Callable[..., Lab],
+) -> None:
+    lab = make_lab("auto", v1_gone=410)
+    lab.server.load(many(), "chat")
+    assert lab.fetch().exit_code == 0
+    assert lab.source.walk_name == "langsmith v2"
+
+
+def test_a_large_day_is_walked_in_lanes_that_go_on_after_a_cut(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_walk, "_WORTH_LANES", 50)
+    lines = [line(n + 1, at=DAY.start + timedelta(minutes=7 * n)) for n in range(200)]
+    lab.server.load(lines, "chat")
+    lab.be_hasty()
+    lab.fault({"status": 503}, skip=6, times=None)
+    with pytest.raises(TemporaryError):
+        lab.fetch()
+    lab.server.faults.clear()
+    lab.server.clear_log()
+    assert lab.fetch().exit_code == 0
+    assert (lab.record().complete, lab.record().walks, len(lab.runs())) == (True, 1, 200)
+    assert lab.queries() < 200 // PAGE + 2
 
 
 def test_runs_that_keep_shifting_leave_the_day_partial(lab: Lab) -> None:

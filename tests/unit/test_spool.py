@@ -11,7 +11,7 @@ import pytest
 
 from lse.archive.assemble import index_spool, write_traces
 from lse.archive.identity import identify_feedback, identify_run
-from lse.archive.spool import Position, Spool
+from lse.archive.spool import Lane, Position, Spool
 from lse.archive.trace_file import make_trace, read_trace_file, write_trace
 
 NOW = datetime(2025, 9, 14, 1, 2, 3, tzinfo=UTC)
@@ -45,7 +45,7 @@ def test_pages_are_kept_in_order_with_their_cursor(tmp_path: Path) -> None:
     one.add_page([], "c2")
     one.add_page([b"ccc"], None)
     assert texts(one) == [b"a", b"bb", b"ccc"]
-    assert one.position == Position("walk", "2025-09-14T01:02:03+00:00", None, 9, 3, 3, (9,))
+    assert one.position == Position("walk", "2025-09-14T01:02:03+00:00", (Lane(),), 9, 3, 3, ends=(9,))
     assert list(one.read([5, 0, 2])) == [b"ccc", b"a", b"bb"]
     assert list(one.texts(2, 5)) == [(2, b"bb")]
 
@@ -53,7 +53,7 @@ def test_pages_are_kept_in_order_with_their_cursor(tmp_path: Path) -> None:
 def test_a_fetch_continues_where_it_was_cut_and_counts_from_its_begin(tmp_path: Path) -> None:
     spool(tmp_path).add_page([b"a"], "c1")
     again = spool(tmp_path, now=NOW + timedelta(days=4))
-    assert again.position == Position("walk", "2025-09-14T01:02:03+00:00", "c1", 2, 1, 1, ())
+    assert again.position == Position("walk", "2025-09-14T01:02:03+00:00", (Lane("c1"),), 2, 1, 1)
     again.add_page([b"b"], None)
     assert texts(spool(tmp_path)) == [b"a", b"b"]
 
@@ -90,7 +90,7 @@ def test_a_position_in_another_form_starts_over(tmp_path: Path, saved: bytes) ->
 def test_another_walk_starts_over(tmp_path: Path) -> None:
     spool(tmp_path, "v1").add_page([b"a"], "c1")
     other = spool(tmp_path, "v2")
-    assert (other.position.cursor, texts(other)) == (None, [])
+    assert (other.position.lanes, texts(other)) == ((Lane(),), [])
 
 
 def test_texts_that_are_shorter_than_the_position_start_over(tmp_path: Path) -> None:
@@ -99,14 +99,26 @@ def test_texts_that_are_shorter_than_the_position_start_over(tmp_path: Path) -> 
     assert (spool(tmp_path).position.pages, texts(spool(tmp_path))) == (0, [])
 
 
-def test_starting_over_forgets_every_page_for_good(tmp_path: Path) -> None:
+def test_a_lane_that_begins_again_keeps_what_it_gave(tmp_path: Path) -> None:
     one = spool(tmp_path)
     one.add_page([b"a"], None)
     one.add_page([b"b"], "c1")
-    one.start_over()
-    assert texts(one) == []
-    one.add_page([b"c"], "c2")
-    assert (texts(spool(tmp_path)), spool(tmp_path).position.ends) == ([b"c"], ())
+    one.restart(0)
+    assert spool(tmp_path).position.lanes == (Lane(),)
+    one.add_page([b"c"], None)
+    assert (texts(spool(tmp_path)), spool(tmp_path).position.ends) == ([b"a", b"b", b"c"], (2, 6))
+
+
+def test_a_walk_ends_when_its_last_lane_does(tmp_path: Path) -> None:
+    one = Spool(tmp_path / "spool", "walk", NOW, lanes=2)
+    one.add_page([b"a"], None, lane=1)
+    one.add_page([b"b"], "c1", lane=0)
+    again = Spool(tmp_path / "spool", "walk", NOW, lanes=4)
+    assert again.position.lanes == (Lane("c1"), Lane(None, done=True))
+    assert again.position.ends == ()
+    again.add_page([b"c"], None, lane=0)
+    assert again.position.lanes == (Lane(), Lane())
+    assert again.position.ends == (6,)
 
 
 def test_a_discarded_spool_is_gone(tmp_path: Path) -> None:
@@ -176,7 +188,8 @@ def test_a_trace_that_a_kill_left_in_two_files_becomes_one(tmp_path: Path) -> No
     one.add_page([run(7)], None)
     archived(day, one)
     (day / f"101112_{T1}.json").rename(day / f"120000_{T1}.json")
-    one.start_over()
+    one.discard()
+    one = spool(tmp_path)
     one.add_page([run(1)], None)
     write_trace(day, make_trace(T1, [identify_run(run(1))], []))
     assert archived(day, one) == {f"101112_{T1}.json": [run(1), run(7)]}
