@@ -26,16 +26,17 @@ def is_temporary(task: Any, run: Any, state: State[Any]) -> bool:  # noqa: ARG00
     return isinstance(state.result(raise_on_failure=False), TemporaryError)
 
 
-def the_day(given: date | None) -> date:
-    """`given`, else the UTC day before the flow run was due, so that a late or retried run keeps its day."""
+def the_day(given: date | None, days_ago: int = 1) -> date:
+    """`given`, else the UTC day so long before the flow run was due; a late or retried run keeps its day."""
     due = flow_run.scheduled_start_time or datetime.now(UTC)
-    return given or due.astimezone(UTC).date() - timedelta(days=1)
+    return given or due.astimezone(UTC).date() - timedelta(days=days_ago)
 
 
 def run_name() -> str:
     """`full-sweep/chat/2025-09-13`: the flow, the project and the day."""
     values = flow_run.parameters
-    return f"{flow_run.flow_name}/{values['project']}/{values.get('date') or the_day(None)}"
+    day = values.get("date") or the_day(None, values.get("days_ago") or 1)
+    return f"{flow_run.flow_name}/{values['project']}/{day}"
 
 
 def report_run_name() -> str:

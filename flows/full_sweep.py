@@ -38,6 +38,7 @@ def step(name: str, resources: Resources, day: ProjectDay) -> StepResult:
 def full_sweep(
     project: str,
     date: dt.date | None = None,
+    days_ago: int = 1,
     skip_fetch: bool = False,
     skip_upload: bool = False,
     skip_db: bool = False,
@@ -48,14 +49,15 @@ def full_sweep(
 
     Args:
         project: The LangSmith project.
-        date: The UTC day; the day before the run was due when left out.
+        date: The UTC day; by default counted back from the day on which the run was due.
+        days_ago: How many days to count back.
         skip_fetch: Work with the trace files that are there.
         skip_upload: Do not upload.
         skip_db: Do not load into the store.
         skip_verify: Do not compare the copies.
         force: Fetch again a day that is settled and complete.
     """
-    day = ProjectDay(project, _common.the_day(date))
+    day = ProjectDay(project, _common.the_day(date, days_ago))
     flags = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = {name for name, skipped in flags.items() if skipped}
     try:

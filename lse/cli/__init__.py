@@ -24,10 +24,13 @@ def main() -> None:
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _interrupt)
     from lse.cli.app import app
-    from lse.cli.output import print_error
+    from lse.cli.output import print_error, tell
 
     try:
-        sys.exit(app(prog_name="lse", standalone_mode=False) or 0)
+        code = app(prog_name="lse", standalone_mode=False) or 0
+        if code == Interrupted.exit_code:
+            tell("lse: Stopped. Run the same command again: what is done is kept.")
+        sys.exit(code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say no more
         sys.exit(1)

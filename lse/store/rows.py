@@ -12,7 +12,13 @@ from lse.models import ProjectDay, RawFeedback, RawRun, UnreadableRun, content_h
 
 ERROR_LENGTH = 300
 
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    # Escapes one after the other, so that `\\u0000`, an escaped backslash and five characters, is left alone.
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
+    rb"|(?P<refused>u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _HUGE_NUMBER = re.compile(rb"[0-9][eE][+-]?0*[1-9][0-9]{3,}\s*[,\]}]")
 _ALIKE = bytes.maketrans(b"123456789+-E", b"00000000000e")
@@ -91,15 +97,18 @@ def feedback_values(day: ProjectDay, raw: RawFeedback) -> dict[str, Any]:
 
 
 def sanitize(text: bytes) -> tuple[bytes, bool]:
-    r"""`text` with each escaped NUL as `\ufffd`, and whether there was one.
+    r"""`text` with each escaped NUL or lone surrogate as `\ufffd`, and whether there was one.
 
-    jsonb refuses NUL, and the refusal would take the whole batch along. A backslash before `\u0000` may
-    itself be escaped, so the run of backslashes counts. The archive keeps the exact text.
+    jsonb refuses both, and the refusal would take the whole batch along. The archive keeps the exact text.
     """
-    if b"\\u0000" not in text:
+    if b"\\u0000" not in text and not _SURROGATE.search(text):
         return text, False
-    replaced, count = _NUL.subn(rb"\1\\ufffd", text)
-    return replaced, count > 0
+    replaced = _ESCAPE.sub(_storable_escape, text)
+    return replaced, replaced != text
+
+
+def _storable_escape(match: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if match["refused"] else match[0]
 
 
 def jsonb(text: bytes) -> Jsonb:

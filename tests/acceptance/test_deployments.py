@@ -24,7 +24,8 @@ def test_each_deployment_names_a_flow_and_parameters_it_takes(deployment: dict[s
 
     takes = inspect.signature(getattr(module, name).fn).parameters
 
-    assert set(deployment["parameters"]) <= set(takes)
+    for parameters in [deployment, *deployment["schedules"]]:
+        assert set(parameters.get("parameters", {})) <= set(takes)
     required = {key for key, value in takes.items() if value.default is inspect.Parameter.empty}
     assert required <= set(deployment["parameters"])
 
