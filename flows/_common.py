@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -70,3 +71,14 @@ def final_state(results: Sequence[StepResult]) -> State[Any]:
         return Completed(message=f"{len(results)} steps done", data=list(results))
     named = "; ".join(f"{result.step} {result.state}: {result.summary}" for result in wrong)
     return Failed(message=f"{len(wrong)} of {len(results)} steps: {named}", data=list(results))
+
+
+STEP: dict[str, Any] = {
+    "retries": len(STEP_RETRY_DELAYS),
+    "retry_delay_seconds": STEP_RETRY_DELAYS,
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_temporary,
+    "cache_policy": NO_CACHE,  # the ledger and the archive say what is done, not a key
+    "persist_result": False,
+}
+"""The options of a task that does one step; only failures that may pass are retried."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows import _common
@@ -21,14 +20,7 @@ from lse.resources import Resources
 from lse.settings import load_settings
 
 
-@task(
-    retries=len(_common.STEP_RETRY_DELAYS),
-    retry_delay_seconds=_common.STEP_RETRY_DELAYS,
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_common.is_temporary,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(**_common.STEP)
 def step(name: str, resources: Resources, day: ProjectDay) -> StepResult:
     """One step of one project day. Only failures that may pass are retried."""
     return run_step(name, resources, day)

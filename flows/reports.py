@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
@@ -24,14 +23,7 @@ SHOWN_ROWS = 500
 """Rows of the table artifact; the server refuses events above 1.5 MB (measured)."""
 
 
-@task(
-    retries=len(_common.STEP_RETRY_DELAYS),
-    retry_delay_seconds=_common.STEP_RETRY_DELAYS,
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_common.is_temporary,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(**_common.STEP)
 def write_csv(name: str, request: Request) -> Path:
     """Compute the report from the store and write it below the archive folder; returns the file."""
     settings = load_settings()

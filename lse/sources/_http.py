@@ -101,6 +101,18 @@ class RateLimit:
         time.sleep(at - now)
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to LangSmith."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    rate: Rate
+    """The published limit that counts it."""
+    body: Any = None
+    query: Any = None
+
+
 class LangSmithHttp:
     """Calls LangSmith; answers are raw bytes, faults are errors of `lse`."""
 
@@ -113,35 +125,17 @@ class LangSmithHttp:
         self._limits: dict[Rate, RateLimit] = {}
         self._given_up = -inf
 
-    def call(
-        self,
-        method: Literal["GET", "POST"],
-        path: str,
-        read: Callable[[bytes], T],
-        *,
-        rate: Rate,
-        body: Any = None,
-        query: Any = None,
-    ) -> T:
+    def call(self, call: Call, read: Callable[[bytes], T]) -> T:
         """What `read` makes of a successful answer; an answer that `read` finds faulty is asked for again.
 
         Raises `AccessError`, `NotServed`, `Refused`, `ConfigurationError`, or `TemporaryError` once the
         patience is used up.
         """
-        return self.retry(lambda: self.ask(method, path, read, rate=rate, body=body, query=query))
+        return self.retry(lambda: self.ask(call, read))
 
-    def ask(
-        self,
-        method: Literal["GET", "POST"],
-        path: str,
-        read: Callable[[bytes], T],
-        *,
-        rate: Rate,
-        body: Any = None,
-        query: Any = None,
-    ) -> T:
+    def ask(self, call: Call, read: Callable[[bytes], T]) -> T:
         """The same, asked only once."""
-        return read(self._send(method, path, body, query, rate))
+        return read(self._send(call))
 
     def retry(self, work: Callable[[], T]) -> T:
         """What `work` gives, tried again while it raises `TemporaryError` and the patience lasts.
@@ -170,17 +164,17 @@ class LangSmithHttp:
         """Close the connections."""
         self._session.close()
 
-    def _send(self, method: Literal["GET", "POST"], path: str, body: Any, query: Any, rate: Rate) -> bytes:
+    def _send(self, call: Call) -> bytes:
         if self._limited:
-            self._limits.setdefault(rate, RateLimit(rate)).wait()
-        kwargs: dict[str, Any] = {"params": query} if query else {}
-        if body is not None:
-            kwargs["data"] = json.dumps(body).encode()
+            self._limits.setdefault(call.rate, RateLimit(call.rate)).wait()
+        kwargs: dict[str, Any] = {"params": call.query} if call.query else {}
+        if call.body is not None:
+            kwargs["data"] = json.dumps(call.body).encode()
         try:
-            return self._client.request_with_retries(method, path, request_kwargs=kwargs).content
+            return self._client.request_with_retries(call.method, call.path, request_kwargs=kwargs).content
         except LangSmithError as error:
             # The SDK wraps whatever the session raises; ours is the cause.
-            raise _own_cause(error, path) from None
+            raise _own_cause(error, call.path) from None
 
     def _stop(self, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

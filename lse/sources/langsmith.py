@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from lse.archive.identity import identify_run
-from lse.archive.jsontext import MalformedJson, elements, members
+from lse.archive.jsontext import MalformedJson, elements, fields
 from lse.archive.links import Link, links_of
 from lse.archive.trace_file import single_line
 from lse.errors import TemporaryError, UsageError
@@ -18,7 +18,7 @@ from lse.models import StoredFile
 from lse.settings import Settings
 from lse.sources import Counts, Page, Project, Window
 from lse.sources._download import Downloads, FileRefused, LinkExpired
-from lse.sources._http import LangSmithHttp, NotServed, Patience, Rate, TooMuch
+from lse.sources._http import Call, LangSmithHttp, NotServed, Patience, Rate, TooMuch
 from lse.sources._read_apis import V1, V2, ReadApi
 
 logger = logging.getLogger(__name__)
@@ -111,20 +111,20 @@ class LangSmithSource:
         api = self.api
         rate = api.rate(Window(project, datetime.now(UTC), datetime.now(UTC)))
         body = api.query_one(project, link.run_id)
-        texts = self._http.call("POST", api.path, lambda answer: _texts(answer, api), rate=rate, body=body)
+        texts = self._http.call(Call("POST", api.path, rate, body), lambda answer: _texts(answer, api))
         links = (found for text in texts for found in links_of(identify_run(text)))
         return next((found for found in links if found.name == link.name), link)
 
     def _count(self, window: Window, *, roots: bool) -> int:
         body = V1.count(window, roots=roots)
-        return self._http.call("POST", "/runs/stats", _run_count, rate=_GENERAL, body=body)
+        return self._http.call(Call("POST", "/runs/stats", _GENERAL, body), _run_count)
 
     def _listed(self, path: str, query: dict[str, Any]) -> Iterator[bytes]:
         """All items of an offset-paged list, page by page."""
         offset = 0
         while True:
             page = {**query, "limit": _PAGE, "offset": offset}
-            items = self._http.call("GET", path, _items, rate=_GENERAL, query=page)
+            items = self._http.call(Call("GET", path, _GENERAL, query=page), _items)
             yield from items
             offset += len(items)
             if len(items) < _PAGE:
@@ -140,13 +140,13 @@ class LangSmithSource:
         nothing = V1.query_one(Project("", ""), UUID(int=0))
         rate = Rate(10, 10)
         try:
-            self._http.call("POST", V1.path, lambda answer: _texts(answer, V1), rate=rate, body=nothing)
+            self._http.call(Call("POST", V1.path, rate, nothing), lambda answer: _texts(answer, V1))
         except NotServed:
             return False
         return True
 
     def _info(self) -> dict[str, Any]:
-        return self._http.call("GET", "/info", _object, rate=_GENERAL)
+        return self._http.call(Call("GET", "/info", _GENERAL), _object)
 
 
 def open(settings: Settings) -> LangSmithSource:
@@ -172,7 +172,7 @@ class _PageQuestion:
         rate = self._api.rate(self._window)
         try:
             return self._http.ask(
-                "POST", self._api.path, lambda answer: self._read(answer, size), rate=rate, body=body
+                Call("POST", self._api.path, rate, body), lambda answer: self._read(answer, size)
             )
         except TooMuch as error:
             self._strikes += error.weight
@@ -180,9 +180,10 @@ class _PageQuestion:
 
     def _read(self, answer: bytes, size: int) -> Page:
         """The page in an answer. `{}`, `null`, HTML, half an answer, a cursor to nowhere are faults."""
-        texts = _texts(answer, self._api)
+        parts = _parts(answer, self._api)
+        texts = _runs(parts, self._api)
         try:
-            cursor = self._api.cursor(dict(members(answer)))
+            cursor = self._api.cursor(parts)
         except (KeyError, ValueError):
             raise TemporaryError("LangSmith's answer holds no cursor that can be read.") from None
         if cursor is not None and (cursor == self._cursor or not texts):
@@ -200,8 +201,19 @@ class _PageQuestion:
 
 
 def _texts(answer: bytes, api: ReadApi) -> tuple[bytes, ...]:
+    return _runs(_parts(answer, api), api)
+
+
+def _parts(answer: bytes, api: ReadApi) -> dict[str, bytes]:
     try:
-        return tuple(map(single_line, elements(dict(members(answer))[api.items])))
+        return fields(answer)
+    except MalformedJson:
+        raise TemporaryError(f"LangSmith's answer to {api.path} is no JSON object.") from None
+
+
+def _runs(parts: dict[str, bytes], api: ReadApi) -> tuple[bytes, ...]:
+    try:
+        return tuple(map(single_line, elements(parts[api.items])))
     except (MalformedJson, KeyError):
         raise TemporaryError(f"LangSmith's answer to {api.path} is no page of runs.") from None
 
@@ -214,10 +226,10 @@ def _items(answer: bytes) -> list[bytes]:
 
 
 def _project(text: bytes) -> Project:
-    fields = _object(text)
-    if not all(isinstance(fields.get(key), str) for key in ("id", "name")):
+    values = _object(text)
+    if not all(isinstance(values.get(key), str) for key in ("id", "name")):
         raise TemporaryError("LangSmith's answer holds a project without id or name.")
-    return Project(fields["id"], fields["name"])
+    return Project(values["id"], values["name"])
 
 
 def _run_count(answer: bytes) -> int:
