@@ -46,6 +46,15 @@ def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
     kept = other.unplaced | other.quarantined
     for content in sorted(reference.unplaced - kept):
         yield Difference("missing", other.copy, f"unplaced run with content {content}")
+    if "store" not in (reference.copy, other.copy):
+        yield from _compare_superseded(reference, other)
+
+
+def _compare_superseded(reference: Inventory, other: Inventory) -> Iterator[Difference]:
+    """The store is an index of what runs are now; earlier texts are in the archive's own copies."""
+    for content in sorted(reference.superseded ^ other.superseded):
+        kind: Kind = "missing" if content in reference.superseded else "extra"
+        yield Difference(kind, other.copy, f"earlier text with content {content}")
 
 
 def damage(inventory: Inventory) -> Iterator[Difference]:

@@ -1,5 +1,6 @@
 """From the texts of a finished walk to trace files."""
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,8 +14,11 @@ from lse.archive.identity import Unplaced, identify_run
 from lse.archive.layout import UNPLACED, trace_of_file
 from lse.archive.merge import merge_trace
 from lse.archive.spool import Spool
-from lse.archive.trace_file import make_trace, read_trace_file, trace_lines, write_trace
+from lse.archive.trace_file import DamagedArchive, make_trace, read_trace_file, trace_lines, write_trace
+from lse.archive.versions import Superseded
 from lse.models import RawFeedback, StoredFile, Trace, content_hash
+
+logger = logging.getLogger(__name__)
 
 # May also match inside a payload; that costs one look-up of feedback that is not there.
 _HAS_FEEDBACK = re.compile(rb'"(?:feedback_stats|FEEDBACK_STATS)"\s*:\s*\{\s*"')
@@ -38,6 +42,23 @@ class SpoolIndex:
     def runs(self) -> set[UUID]:
         """The ids of all placed runs."""
         return {run_id for runs in self.traces.values() for run_id in runs}
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A trace as it is archived now, and what of it is different from before."""
+
+    trace: Trace
+    written: bool
+    """Whether its file was written"""
+    added: int = 0
+    """Runs that were not archived before"""
+    changed: int = 0
+    """Runs whose text was replaced"""
+    vanished: int = 0
+    """Runs that were archived before and were not fetched"""
+    feedback: int = 0
+    """Feedback records that were added or replaced"""
 
 
 def index_spool(spool: Spool, begin: int = 0, end: int | None = None) -> SpoolIndex:
@@ -68,39 +89,88 @@ def write_traces(
     index: SpoolIndex,
     feedback: Mapping[UUID, list[RawFeedback]],
     collect: Collect | None = None,
-) -> Iterator[tuple[Trace, bool]]:
-    """Bring the trace files in `folder` up to date; yields each trace as archived and whether it changed.
+) -> Iterator[Update]:
+    """Bring the trace files in `folder` up to date; yields what became of each trace that was fetched.
 
     `collect` stores the files that a trace's runs link to, before the trace that names them is written;
-    without it, no file is added.
+    without it, no file is added. A text that is replaced is kept before its trace is written.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in folder.glob(".*.tmp"):
         stale.unlink()  # left by a killed process; the lock on the day keeps others out
-    existing: dict[UUID | None, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
-        existing[trace_of_file(path.name)].append(path)
+    existing = _files_by_trace(folder)
+    superseded = Superseded(folder)
     for trace_id, offsets in index.traces.items():
         runs = [identify_run(text) for text in spool.read(offsets.values())]
         found = [item for run_id in offsets for item in feedback.get(run_id, [])]
-        yield _update(folder, existing[trace_id], make_trace(trace_id, runs, found), collect)
+        fetched = make_trace(trace_id, runs, found)
+        yield _update(folder, existing.get(trace_id, []), fetched, collect, superseded)
     _add_unplaced(folder, spool.read(index.unplaced))
 
 
-def _update(folder: Path, paths: list[Path], fetched: Trace, collect: Collect | None) -> tuple[Trace, bool]:
-    """Merge `fetched` into the trace's file; there are two, oldest first, after a kill while renaming."""
+def runs_of_other_traces(folder: Path, index: SpoolIndex) -> int:
+    """How many runs are archived of traces that were not fetched at all. Damaged files do not count."""
+    runs = 0
+    for trace_id, paths in _files_by_trace(folder).items():
+        if trace_id not in index.traces:
+            try:
+                runs += len(read_trace_file(paths[-1]).runs)
+            except DamagedArchive as error:
+                logger.warning("%s", error)
+    return runs
+
+
+def _files_by_trace(folder: Path) -> dict[UUID, list[Path]]:
+    """The files of each trace, the oldest first; there are two after a kill while renaming."""
+    found: dict[UUID, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        if trace_id := trace_of_file(path.name):
+            found[trace_id].append(path)
+    return found
+
+
+def _update(
+    folder: Path, paths: list[Path], fetched: Trace, collect: Collect | None, superseded: Superseded
+) -> Update:
+    """Merge `fetched` into the trace's file, or files."""
     earlier = [read_trace_file(path) for path in paths]
     if collect is not None:
         known = [file for trace in earlier for file in trace.files]
         fetched = replace(fetched, files=tuple(collect(fetched, known)))
     trace = reduce(merge_trace, [*earlier, fetched])
-    if len(earlier) == 1 and list(trace_lines(trace)) == list(trace_lines(earlier[0])):
-        return trace, False
+    update = _compared(earlier, fetched, trace)
+    if not update.written:
+        return update
+    superseded.add(_replaced(earlier, trace))
     written = write_trace(folder, trace)
     for path in paths:
         if path != written:
             path.unlink()  # the root's start became known: the file has another name now
-    return trace, True
+    return update
+
+
+def _compared(earlier: Sequence[Trace], fetched: Trace, trace: Trace) -> Update:
+    runs = {run.id: run.text for before in earlier for run in before.runs}
+    feedback = {item.id: item.text for before in earlier for item in before.feedback}
+    same = len(earlier) == 1 and list(trace_lines(trace)) == list(trace_lines(earlier[0]))
+    return Update(
+        trace,
+        written=not same,
+        added=sum(run.id not in runs for run in trace.runs),
+        changed=sum(run.text != runs.get(run.id, run.text) for run in trace.runs),
+        vanished=len(runs.keys() - {run.id for run in fetched.runs}),
+        feedback=sum(item.text != feedback.get(item.id) for item in trace.feedback),
+    )
+
+
+def _replaced(earlier: Iterable[Trace], trace: Trace) -> list[bytes]:
+    """The texts of runs and feedback that are not in the trace any more."""
+    kept = set(_texts(trace))
+    return [text for before in earlier for text in _texts(before) if text not in kept]
+
+
+def _texts(trace: Trace) -> list[bytes]:
+    return [run.text for run in trace.runs] + [item.text for item in trace.feedback]
 
 
 def _add_unplaced(folder: Path, texts: Iterable[bytes]) -> None:

@@ -36,11 +36,18 @@ class FetchRecord:
     """Files that runs link to and that could not be had."""
     server_runs: int | None
     server_traces: int | None
+    expires_at: str | None = None
+    """When the source will delete the first of the traces, ISO 8601, UTC; None where it does not say."""
 
     @property
     def time(self) -> datetime:
         """`fetched_at` as an aware time."""
         return datetime.fromisoformat(self.fetched_at)
+
+    @property
+    def expiry(self) -> datetime | None:
+        """`expires_at` as an aware time."""
+        return datetime.fromisoformat(self.expires_at) if self.expires_at else None
 
 
 def write_fetch_record(folder: Path, record: FetchRecord) -> None:

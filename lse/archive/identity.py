@@ -1,7 +1,7 @@
 """Read from a run's exact text what places it: ids, order, times. Nothing else is interpreted."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,9 @@ import msgspec
 
 from lse.archive.jsontext import MalformedJson, members
 from lse.models import RawFeedback, RawRun
+
+_LONGEST_RETENTION = 100 * 366 * 86_400
+"""Seconds; what claims to be kept for longer is kept for ever."""
 
 
 class Unplaced(ValueError):
@@ -26,12 +29,18 @@ class _Fields(msgspec.Struct):
     status: Any = None
 
 
+class _RetentionFields(msgspec.Struct):
+    trace_first_received_at: Any = None
+    ttl_seconds: Any = None
+
+
 class _FeedbackFields(msgspec.Struct):
     id: Any = None
     run_id: Any = None
 
 
 _decode_run = msgspec.json.Decoder(_Fields).decode
+_decode_retention = msgspec.json.Decoder(_RetentionFields).decode
 _decode_feedback = msgspec.json.Decoder(_FeedbackFields).decode
 
 
@@ -54,6 +63,21 @@ def identify_feedback(text: bytes) -> RawFeedback:
     """The feedback record that `text` holds. Raises `Unplaced`."""
     fields = _read(text, _FeedbackFields, _decode_feedback)
     return RawFeedback(_uuid(fields.id, "id"), _uuid(fields.run_id, "run_id"), text)
+
+
+def expiry_of(text: bytes) -> datetime | None:
+    """When the source will delete the run's trace, UTC; None where it does not say so, as through v2.
+
+    LangSmith counts `ttl_seconds` per trace, from the time at which it first received it.
+    """
+    try:
+        fields = _read(text, _RetentionFields, _decode_retention)
+    except Unplaced:
+        return None
+    received, seconds = _time(fields.trace_first_received_at), fields.ttl_seconds
+    if received is None or not isinstance(seconds, int | float) or not 0 <= seconds < _LONGEST_RETENTION:
+        return None
+    return received + timedelta(seconds=seconds)
 
 
 def _read(text: bytes, kind: type[Any], decode: Any) -> Any:

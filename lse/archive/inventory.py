@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lse.archive.layout import UNPLACED, archived_files, content_file_name, content_of_file
+from lse.archive.layout import SUPERSEDED, UNPLACED, archived_files, content_file_name, content_of_file
 from lse.archive.manifest import check_content
 from lse.archive.trace_file import DamagedArchive, read_trace
 from lse.archive.zip import open_zip
@@ -44,6 +44,9 @@ def _inventory(copy: str, files: Iterable[tuple[str, Callable[[], bytes]]]) -> I
 def _add(inventory: Inventory, name: str, content: bytes) -> None:
     if name == UNPLACED:
         inventory.unplaced.update(map(content_hash, content.splitlines()))
+        return
+    if name == SUPERSEDED:
+        inventory.superseded.update(map(content_hash, content.splitlines()))
         return
     if promised := content_of_file(name):
         check_content(name, promised, hashlib.sha256(content).hexdigest())

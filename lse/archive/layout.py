@@ -16,8 +16,17 @@ from lse.models import ProjectDay
 UNPLACED = "unplaced.jsonl"
 """Runs of the day that name no trace: one exact text per line, in the order they came."""
 
+SUPERSEDED = "superseded.jsonl"
+"""Texts of runs and feedback that later ones replaced: one per line, in the order they were replaced."""
+
+LOOSE = frozenset({UNPLACED, SUPERSEDED})
+"""The files of an archive that hold texts outside of any trace file."""
+
 FETCH_RECORD = "_fetch.json"
 """What the last fetch of the day counted. Names with a leading underscore are never packed."""
+
+LOG = "_log.jsonl"
+"""One line for each fetch that changed something."""
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?")
 _OTHER = re.compile(r"[^a-z0-9._-]+")
@@ -93,4 +102,4 @@ def archived_days(data_dir: Path, project: str) -> Iterator[date]:
 
 def is_archived(name: str) -> bool:
     """Whether a file of this name belongs to a day's archive."""
-    return name == UNPLACED or trace_of_file(name) is not None or content_of_file(name) is not None
+    return name in LOOSE or trace_of_file(name) is not None or content_of_file(name) is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from lse.archive.layout import UNPLACED, archived_files, content_of_file, trace_of_file
+from lse.archive.layout import LOOSE, SUPERSEDED, UNPLACED, archived_files, content_of_file, trace_of_file
 from lse.archive.trace_file import DamagedArchive, read_trace
 from lse.models import ProjectDay
 
@@ -41,18 +41,19 @@ class Manifest:
     @property
     def content_sha256(self) -> str:
         """SHA-256 over the lines `<path> NUL <sha256> LF`, by path: equal exactly for equal content."""
-        lines = (f"{entry.path}\0{entry.sha256}\n".encode() for entry in self.files)
-        return hashlib.sha256(b"".join(lines)).hexdigest()
+        return _content_sha256((entry.path, entry.sha256) for entry in self.files)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Totals: traces, runs, feedback, unplaced runs, stored files, and bytes before compression."""
-        placed = [entry for entry in self.files if entry.path != UNPLACED]
+        """Totals: traces, runs, feedback, loose texts, stored files, and bytes before compression."""
+        placed = [entry for entry in self.files if entry.path not in LOOSE]
+        loose = {entry.path: entry.runs for entry in self.files if entry.path in LOOSE}
         return {
             "traces": sum(trace_of_file(entry.path) is not None for entry in placed),
             "runs": sum(entry.runs for entry in placed),
             "feedback": sum(entry.feedback for entry in placed),
-            "unplaced": sum(entry.runs for entry in self.files if entry.path == UNPLACED),
+            "unplaced": loose.get(UNPLACED, 0),
+            "superseded": loose.get(SUPERSEDED, 0),
             "stored_files": sum(content_of_file(entry.path) is not None for entry in placed),
             "bytes": sum(entry.size for entry in self.files),
         }
@@ -65,11 +66,16 @@ def describe_folder(folder: Path, day: ProjectDay) -> Manifest:
     )
 
 
+def content_sha256_of(folder: Path) -> str:
+    """The content hash of the files in `folder`, without a look at whether they are as written."""
+    return _content_sha256((path.name, _sha256(path)) for path in archived_files(folder))
+
+
 def describe_file(name: str, content: bytes) -> FileEntry:
     """The entry of one file, from its bytes."""
     sha256 = hashlib.sha256(content).hexdigest()
     runs = feedback = 0
-    if name == UNPLACED:
+    if name in LOOSE:
         runs = content.count(b"\n")
     elif promised := content_of_file(name):
         check_content(name, promised, sha256)
@@ -83,6 +89,15 @@ def check_content(name: str, promised: str, sha256: str) -> None:
     """Raise `DamagedArchive` when a content file is not what its name promises."""
     if promised != sha256:
         raise DamagedArchive(f"{name} is damaged: its content is not what its name says.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content_sha256(files: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256(b"".join(f"{name}\0{sha256}\n".encode() for name, sha256 in files)).hexdigest()
 
 
 def dump_manifest(manifest: Manifest) -> bytes:

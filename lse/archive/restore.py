@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from lse.archive.files import sync_directory, write_atomically
-from lse.archive.layout import FETCH_RECORD, archived_files
+from lse.archive.layout import FETCH_RECORD, LOG, archived_files
 from lse.archive.manifest import Manifest, describe_folder
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import open_zip
@@ -54,13 +54,13 @@ def _holds(folder: Path, manifest: Manifest) -> bool:
 def _set_aside(folder: Path, successor: Path) -> Path | None:
     """Move a folder that is in the way to the first free name `<date>.replaced-<n>`.
 
-    One that holds nothing but the record of a fetch gives it to its successor and goes away.
+    One that holds nothing but the notes of fetches gives them to its successor and goes away.
     """
     if not folder.exists():
         return None
-    if all(path.name == FETCH_RECORD for path in folder.iterdir()):
-        for record in folder.glob(FETCH_RECORD):
-            record.rename(successor / FETCH_RECORD)
+    if all(path.name in (FETCH_RECORD, LOG) for path in folder.iterdir()):
+        for path in list(folder.iterdir()):
+            path.rename(successor / path.name)
         folder.rmdir()
         return None
     number = 1

@@ -16,6 +16,8 @@ class Inventory:
     """feedback id → content hash"""
     unplaced: set[UUID] = field(default_factory=set)
     """content hashes of runs that name no trace"""
+    superseded: set[UUID] = field(default_factory=set)
+    """content hashes of earlier texts of runs and feedback; the store keeps none"""
     quarantined: set[UUID] = field(default_factory=set)
     """content hashes of runs kept raw because they could not be loaded"""
     files: set[str] = field(default_factory=set)

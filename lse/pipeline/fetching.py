@@ -3,16 +3,20 @@
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from lse.archive.assemble import index_spool, write_traces
+from lse.archive.assemble import Update, index_spool, runs_of_other_traces, write_traces
 from lse.archive.fetch_record import FetchRecord, write_fetch_record
-from lse.archive.identity import Unplaced, identify_feedback
+from lse.archive.identity import Unplaced, expiry_of, identify_feedback
 from lse.archive.layout import UNPLACED, content_file_name
 from lse.archive.links import links_of
+from lse.archive.manifest import content_sha256_of
 from lse.archive.merge import missing_parents
 from lse.archive.spool import Spool
+from lse.archive.versions import LogEntry, add_to_log
 from lse.errors import IncompleteError, TemporaryError, UsageError
 from lse.models import Progress, ProjectDay, RawFeedback, StepResult, StoredFile, Trace
 from lse.pipeline.common import counted, fetch_facts, no_progress, note
@@ -53,9 +57,10 @@ def _assemble(
     folder, index = resources.folder(day), index_spool(spool)
     feedback = _feedback(resources.source, index.with_feedback)
     files = _Files(resources.source, project, folder)
-    orphans = 0
-    for trace, _changed in write_traces(folder, spool, index, feedback, files.collect):
-        orphans += len(missing_parents(trace))
+    tally, orphans = _Tally(), 0
+    for update in write_traces(folder, spool, index, feedback, files.collect):
+        tally.count(update)
+        orphans += len(missing_parents(update.trace))
     lacks = [f"{counted(orphans, 'run')} without parent or root"] if orphans else []
     lacks += [f"{counted(files.missing, 'file')} could not be had"] if files.missing else []
     record = FetchRecord(
@@ -76,9 +81,36 @@ def _assemble(
         missing_files=files.missing,
         server_runs=proof.server.runs if proof.server else None,
         server_traces=proof.server.traces if proof.server else None,
+        expires_at=tally.expires_at.isoformat(timespec="seconds") if tally.expires_at else None,
     )
+    vanished = tally.vanished + runs_of_other_traces(folder, index) if proof.complete else 0
+    add_to_log(folder, tally.entry(record.fetched_at, vanished, content_sha256_of(folder)))
     write_fetch_record(folder, record)
     return record
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the updates of a fetch's traces add up to."""
+
+    added: int = 0
+    changed: int = 0
+    vanished: int = 0
+    feedback: int = 0
+    expires_at: datetime | None = None
+    """When the source deletes the first of the traces, as far as it says so"""
+
+    def count(self, update: Update) -> None:
+        self.added += update.added
+        self.changed += update.changed
+        self.vanished += update.vanished
+        self.feedback += update.feedback
+        expiry = expiry_of(update.trace.runs[0].text)
+        known = [time for time in (expiry, self.expires_at) if time is not None]
+        self.expires_at = min(known, default=None)
+
+    def entry(self, time: str, vanished: int, content_sha256: str) -> LogEntry:
+        return LogEntry(time, self.added, self.changed, vanished, self.feedback, content_sha256)
 
 
 class _Files:

@@ -103,9 +103,9 @@ def _lost(before: Manifest, after: Manifest) -> list[str]:
     return [entry.path for entry in before.files if _is_less(held.get(_subject(entry), (0, 0)), entry)]
 
 
-def _subject(entry: FileEntry) -> UUID | None:
-    """What a file is about: its trace, however it is named, or None for the runs without one."""
-    return trace_of_file(entry.path)
+def _subject(entry: FileEntry) -> UUID | str:
+    """What a file is about: its trace, however it is named, or the texts outside of traces."""
+    return trace_of_file(entry.path) or entry.path
 
 
 def _is_less(held: tuple[int, int], entry: FileEntry) -> bool:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
-from lse.archive.layout import UNPLACED, archived_files
+from lse.archive.layout import UNPLACED, archived_files, trace_files
 from lse.archive.trace_file import read_trace_file
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError, UsageError
 from lse.models import ProjectDay, RawRun, StepResult, Trace
@@ -65,8 +65,7 @@ class Lab:
         self.server.faults.add(Rule(do, operation=operation, **rule))
 
     def traces(self, day: ProjectDay = DAY) -> list[Trace]:
-        files = archived_files(self.resources.folder(day))
-        return [read_trace_file(path) for path in files if path.name != UNPLACED]
+        return list(map(read_trace_file, trace_files(self.resources.folder(day))))
 
     def runs(self, day: ProjectDay = DAY) -> dict[UUID, RawRun]:
         return {run.id: run for trace in self.traces(day) for run in trace.runs}

@@ -209,7 +209,7 @@ def test_a_zip_of_the_example_has_the_members_and_marks_of_the_page(example: Pat
         members = archive.infolist()
     names = sorted(path.name for path in example.iterdir())
     assert [member.filename for member in members] == [*names, "manifest.json"]
-    assert len(names) == 3
+    assert len(names) == 4
     for member in members:
         assert member.date_time == (1980, 1, 1, 0, 0, 0)
         assert (member.create_system, member.external_attr >> 16, member.compress_type) == (3, 0o100644, 8)

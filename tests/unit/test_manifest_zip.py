@@ -86,6 +86,7 @@ def test_the_manifest_spelled_out(tmp_path: Path) -> None:
         '    "runs": 0,\n'
         '    "feedback": 0,\n'
         '    "unplaced": 2,\n'
+        '    "superseded": 0,\n'
         '    "stored_files": 0,\n'
         '    "bytes": 6\n'
         "  },\n"
@@ -110,6 +111,7 @@ def test_a_manifest_is_read_back(folder: Path) -> None:
         "runs": 2,
         "feedback": 0,
         "unplaced": 1,
+        "superseded": 0,
         "stored_files": 0,
         "bytes": 552,
     }

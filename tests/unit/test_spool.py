@@ -198,9 +198,9 @@ def test_a_trace_that_a_kill_left_in_two_files_becomes_one(tmp_path: Path) -> No
 def test_an_unchanged_trace_is_not_written_again(tmp_path: Path) -> None:
     one, day = spool(tmp_path), tmp_path / "day"
     one.add_page([run(1)], None)
-    assert [changed for _, changed in write_traces(day, one, index_spool(one), {})] == [True]
+    assert [update.written for update in write_traces(day, one, index_spool(one), {})] == [True]
     before = (day / f"101112_{T1}.json").stat().st_ino
-    assert [changed for _, changed in write_traces(day, one, index_spool(one), {})] == [False]
+    assert [update.written for update in write_traces(day, one, index_spool(one), {})] == [False]
     assert (day / f"101112_{T1}.json").stat().st_ino == before
 
 
@@ -222,5 +222,7 @@ def test_feedback_stands_in_the_file_of_its_trace(tmp_path: Path) -> None:
     index = index_spool(one)
     assert index.with_feedback == {T1}
     item = identify_feedback(json.dumps({"id": str(UUID(int=5)), "run_id": str(T1)}).encode())
-    ((trace, _),) = write_traces(tmp_path / "day", one, index, {T1: [item]})
-    assert trace.feedback == read_trace_file(tmp_path / "day" / f"101112_{T1}.json").feedback == (item,)
+    (update,) = write_traces(tmp_path / "day", one, index, {T1: [item]})
+    assert (
+        update.trace.feedback == read_trace_file(tmp_path / "day" / f"101112_{T1}.json").feedback == (item,)
+    )

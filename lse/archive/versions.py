@@ -1,0 +1,95 @@
+"""Versions of a day: the texts that fetches replaced, and a log of the fetches that changed something.
+
+`superseded.jsonl` belongs to the archive and is packed; `_log.jsonl` stays beside the trace files.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from uuid import UUID
+
+from lse.archive.files import sync_directory, write_atomically
+from lse.archive.layout import LOG, SUPERSEDED
+from lse.models import content_hash
+
+_NOTHING = hashlib.sha256().hexdigest()
+"""The content hash of an archive without files"""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What one fetch changed."""
+
+    time: str
+    """Begin of the fetch, ISO 8601, UTC."""
+    added: int
+    """Runs that were not archived before"""
+    changed: int
+    """Runs whose text was replaced"""
+    vanished: int
+    """Runs that the source has no more and the archive keeps; 0 where the walk was not proved complete"""
+    feedback: int
+    """Feedback records that were added or replaced"""
+    content_sha256: str
+    """Of the archive after the fetch, as in its manifest"""
+
+
+class Superseded:
+    """The file of the texts that were replaced. It only grows, and holds each text once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / SUPERSEDED
+
+    def add(self, texts: Iterable[bytes]) -> None:
+        """Keep `texts`, on disk when this returns, so that what replaces them may be written."""
+        fresh = {content_hash(text): text for text in texts}
+        if not fresh:
+            return
+        lines = [text + b"\n" for content, text in fresh.items() if content not in self._known]
+        if not lines:
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        if not self._known:
+            sync_directory(self._path.parent)
+        self._known.update(fresh)
+
+    @cached_property
+    def _known(self) -> set[UUID]:
+        """The hashes of the texts that are there; the half of one that a killed process left is cut off."""
+        if not self._path.exists():
+            return set()
+        known, whole = set(), 0
+        with self._path.open("r+b") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    known.add(content_hash(line[:-1]))
+                    whole += len(line)
+            file.truncate(whole)
+        return known
+
+
+def read_log(folder: Path) -> list[LogEntry]:
+    """The fetches that changed the day in `folder`, the first one first."""
+    try:
+        lines = (folder / LOG).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [LogEntry(**json.loads(line)) for line in lines]
+
+
+def add_to_log(folder: Path, entry: LogEntry) -> None:
+    """Keep `entry`, unless the archive and what vanished are as the last line says."""
+    entries = read_log(folder)
+    before = (entries[-1].content_sha256, entries[-1].vanished) if entries else (_NOTHING, 0)
+    if before == (entry.content_sha256, entry.vanished):
+        return
+    lines = [json.dumps(asdict(each)).encode() + b"\n" for each in [*entries, entry]]
+    write_atomically(folder / LOG, b"".join(lines))
