@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from lse.archive.jsontext import members
+from lse.archive.jsontext import fields
 from lse.models import RawRun
 
 ATTACHMENT = "attachment."
@@ -32,7 +32,7 @@ def links_of(run: RawRun) -> list[Link]:
     if not any(mark in run.text for mark in _MARKS):
         return []
     found: dict[str, Link] = {}
-    for key, value in members(run.text):
+    for key, value in fields(run.text).items():
         for name, target in _targets(key, value).items():
             url, mime_type = _address(target)
             if url:
@@ -42,7 +42,7 @@ def links_of(run: RawRun) -> list[Link]:
 
 def fill_in(text: bytes, payloads: Mapping[str, bytes]) -> bytes:
     """A run's text with the values of some fields replaced by the payloads' texts."""
-    parts = dict(members(text)) | dict(payloads)
+    parts = fields(text) | dict(payloads)
     return b"{%s}" % b",".join(json.dumps(key).encode() + b":" + value for key, value in parts.items())
 
 

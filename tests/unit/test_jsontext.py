@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse.archive.jsontext import MalformedJson, elements, members, one_line
+from lse.archive.jsontext import MalformedJson, elements, fields, members, one_line
 
 ODD = [
     b"123456789012345678901234567890",
@@ -67,6 +67,7 @@ def test_any_members_are_cut_out_of_an_object_byte_for_byte_duplicates_included(
     pairs = [written(key) + space + b":" + space + written(value) for key, value, space in items]
     text = b"{" + b" ,\n".join(pairs) + b"}"
     assert members(text) == [(key, written(value)) for key, value, _ in items]
+    assert list(fields(text).items()) == list({key: written(value) for key, value, _ in items}.items())
 
 
 @given(json_values, st.sampled_from([None, 1, 4]))
