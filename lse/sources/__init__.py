@@ -46,12 +46,28 @@ class Counts:
     traces: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The most requests that a fetch of a window takes when nothing fails."""
+
+    pages: int
+    counts: int
+    feedback: int
+    """If every run had feedback"""
+    seconds: float
+    """All of them at the allowed rates"""
+
+
 class Source(Protocol):
     """What a fetch needs of a source. Every call has a deadline and retries by itself."""
 
     @property
     def walk_name(self) -> str:
         """Names what pages and cursors mean; a spool written under another name is not continued."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent so far waiting until the source's rates allowed the next request."""
 
     def check(self) -> str:
         """One line saying what was reached. Raises `LseError` when the source cannot be used."""
@@ -67,6 +83,12 @@ class Source(Protocol):
 
     def counts(self, window: Window) -> Counts | None:
         """The source's own count, or None when it cannot count."""
+
+    def cost(self, window: Window, counts: Counts, lanes: int) -> Cost:
+        """What fetching `counts` takes, walked in so many parts; asks nothing."""
+
+    def first_expiry(self, window: Window) -> datetime | None:
+        """When the source deletes the first of the window's first traces; None where it does not say."""
 
     def feedback(self, run_ids: Iterable[str]) -> Iterator[bytes]:
         """The exact text of every feedback record on these runs."""

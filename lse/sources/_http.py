@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+_WORTH_SAYING = 1.0
+"""Seconds; shorter waits are not logged."""
 _PERHAPS_TOO_MUCH = {408, 500, 502, 504}
 """What servers and proxies were seen to answer to pages that were too large for them."""
 
@@ -90,6 +92,9 @@ class RateLimit:
         self._rate = rate
         self._times: deque[float] = deque(maxlen=rate.calls)
         self._lock = Lock()
+        self._until = -inf
+        self.waited = 0.0
+        """Seconds in which at least one call waited."""
 
     def wait(self) -> None:
         """Return when the next call may be sent."""
@@ -98,6 +103,10 @@ class RateLimit:
             earliest = self._times[0] + self._rate.seconds if len(self._times) == self._rate.calls else now
             at = max(now, earliest)
             self._times.append(at)
+            self.waited += max(0.0, at - max(now, self._until))
+            self._until = max(at, self._until)
+        if at - now >= _WORTH_SAYING:
+            logger.info("Waiting %.1f s: %d calls in %.0f s.", at - now, self._rate.calls, self._rate.seconds)
         time.sleep(at - now)
 
 
@@ -159,6 +168,11 @@ class LangSmithHttp:
         except TemporaryError:
             self._given_up = time.monotonic()
             raise
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for the rates, over all of them."""
+        return sum(limit.waited for limit in list(self._limits.values()))
 
     def close(self) -> None:
         """Close the connections."""

@@ -37,6 +37,9 @@ class ReadApi(Protocol):
     def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:
         """The body that asks for the ids and links of one run."""
 
+    def query_expiry(self, window: Window) -> dict[str, Any] | None:
+        """The body that asks how long the first traces are kept; None where the API does not say."""
+
     def cursor(self, answer: Mapping[str, bytes]) -> str | None:
         """The cursor of the next page in an answer's members, or None at the end."""
 
@@ -78,6 +81,15 @@ class _V1:
     def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:  # noqa: ARG002
         links = ["inputs_s3_urls", "outputs_s3_urls", "s3_urls"]
         return {"id": [str(run_id)], "limit": 1, "select": ["id", "trace_id", "dotted_order", *links]}
+
+    def query_expiry(self, window: Window) -> dict[str, Any] | None:
+        fields = ["id", "trace_first_received_at", "ttl_seconds"]
+        return {
+            **self.count(window, roots=True),
+            "order": "asc",
+            "limit": self.page_size,
+            "select": fields,
+        }
 
     def count(self, window: Window, *, roots: bool) -> dict[str, Any]:
         """The body that asks `/runs/stats` for the number of runs, or of root runs, in the window."""
@@ -137,6 +149,9 @@ class _V2:
             "min_start_time": _stamp(datetime.now(UTC) - _LONGEST_WINDOW),
             "selects": ["ID", "TRACE_ID", "DOTTED_ORDER", "ATTACHMENTS"],
         }
+
+    def query_expiry(self, window: Window) -> dict[str, Any] | None:  # noqa: ARG002 - no field says it
+        return None
 
     def cursor(self, answer: Mapping[str, bytes]) -> str | None:
         following = json.loads(answer.get("next_cursor", b"null"))

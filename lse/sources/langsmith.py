@@ -3,20 +3,21 @@
 import difflib
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from lse.archive.identity import identify_run
+from lse.archive.identity import expiry_of, identify_run
 from lse.archive.jsontext import MalformedJson, elements, fields
 from lse.archive.links import Link, links_of
 from lse.archive.trace_file import single_line
 from lse.errors import TemporaryError, UsageError
 from lse.models import StoredFile
 from lse.settings import Settings
-from lse.sources import Counts, Page, Project, Window
+from lse.sources import Cost, Counts, Page, Project, Window
 from lse.sources._download import Downloads, FileRefused, LinkExpired
 from lse.sources._http import Call, LangSmithHttp, NotServed, Patience, Rate, TooMuch
 from lse.sources._read_apis import V1, V2, ReadApi
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _GENERAL = Rate(2000, 60)  # LangSmith's usage limits: every path without a limit of its own
 _ASKED_AGAIN = 3
+_COUNTING = 4  # runs and traces, before the walk and after it
 _PAGE = 100  # largest page of projects and of feedback
 _RUNS_PER_FEEDBACK_CALL = 50  # ids travel in the URL, 41 bytes each; proxies refuse URLs from 4 to 8 kB on
 
@@ -52,6 +54,10 @@ class LangSmithSource:
     @property
     def walk_name(self) -> str:
         return f"langsmith {self.api.name}"
+
+    @property
+    def waited(self) -> float:
+        return self._http.waited
 
     def check(self) -> str:
         version = self._info().get("version", "unknown")
@@ -84,6 +90,22 @@ class LangSmithSource:
             return Counts(runs=self._count(window, roots=False), traces=self._count(window, roots=True))
         except NotServed:
             return None
+
+    def cost(self, window: Window, counts: Counts, lanes: int) -> Cost:
+        pages = max(1, math.ceil(counts.runs / self.api.page_size)) + lanes - 1
+        feedback = math.ceil(counts.runs / _RUNS_PER_FEEDBACK_CALL)
+        rate = self.api.rate(window)
+        seconds = pages * rate.seconds / rate.calls
+        seconds += (_COUNTING + feedback) * _GENERAL.seconds / _GENERAL.calls
+        return Cost(pages, _COUNTING, feedback, seconds)
+
+    def first_expiry(self, window: Window) -> datetime | None:
+        api, body = self.api, self.api.query_expiry(window)
+        if body is None:
+            return None
+        call = Call("POST", api.path, api.rate(window), body)
+        texts = self._http.call(call, lambda answer: _texts(answer, api))
+        return min(filter(None, map(expiry_of, texts)), default=None)
 
     def feedback(self, run_ids: Iterable[str]) -> Iterator[bytes]:
         ids = list(run_ids)

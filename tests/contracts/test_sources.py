@@ -30,12 +30,15 @@ def test_the_protocol_is_what_a_fetch_needs() -> None:
     assert PROTOCOL == [
         "check",
         "close",
+        "cost",
         "counts",
         "download",
         "feedback",
+        "first_expiry",
         "page",
         "project",
         "projects",
+        "waited",
         "walk_name",
     ]
     assert NAMES == ["langsmith"]
