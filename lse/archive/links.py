@@ -12,6 +12,7 @@ from lse.models import RawRun
 ATTACHMENT = "attachment."
 
 _PAYLOADS = {"inputs_s3_urls": "inputs", "outputs_s3_urls": "outputs"}
+_MEMBERS = ("attachments", "s3_urls", *_PAYLOADS)
 _MARKS = (b"s3_urls", b'"attachments"')
 
 
@@ -32,8 +33,9 @@ def links_of(run: RawRun) -> list[Link]:
     if not any(mark in run.text for mark in _MARKS):
         return []
     found: dict[str, Link] = {}
-    for key, value in fields(run.text).items():
-        for name, target in _targets(key, value).items():
+    values = fields(run.text)
+    for key in _MEMBERS:
+        for name, target in _targets(key, json.loads(values.get(key, b"null"))).items():
             url, mime_type = _address(target)
             if url:
                 found[name] = Link(run.id, name, url, mime_type)
@@ -46,11 +48,8 @@ def fill_in(text: bytes, payloads: Mapping[str, bytes]) -> bytes:
     return b"{%s}" % b",".join(json.dumps(key).encode() + b":" + value for key, value in parts.items())
 
 
-def _targets(key: str, value: bytes) -> dict[str, Any]:
+def _targets(key: str, targets: Any) -> dict[str, Any]:
     """The files that one member of a run names: v1's three link fields, v2's attachments."""
-    if key not in ("s3_urls", "attachments", *_PAYLOADS):
-        return {}
-    targets = json.loads(value)
     if not isinstance(targets, dict):
         return {}
     if key in _PAYLOADS:
