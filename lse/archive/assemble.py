@@ -9,7 +9,7 @@ from functools import reduce
 from pathlib import Path
 from uuid import UUID
 
-from lse.archive.files import atomic_file
+from lse.archive.files import atomic_file, sync_directory
 from lse.archive.identity import Unplaced, identify_run
 from lse.archive.layout import UNPLACED, trace_of_file
 from lse.archive.merge import merge_trace
@@ -93,7 +93,8 @@ def write_traces(
     """Bring the trace files in `folder` up to date; yields what became of each trace that was fetched.
 
     `collect` stores the files that a trace's runs link to, before the trace that names them is written;
-    without it, no file is added. A text that is replaced is kept before its trace is written.
+    without it, no file is added. A text that is replaced is kept before its trace is written. The names of
+    the files are durable once the last trace was yielded.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in folder.glob(".*.tmp"):
@@ -105,6 +106,7 @@ def write_traces(
         found = [item for run_id in offsets for item in feedback.get(run_id, [])]
         fetched = make_trace(trace_id, runs, found)
         yield _update(folder, existing.get(trace_id, []), fetched, collect, superseded)
+    sync_directory(folder)
     _add_unplaced(folder, spool.read(index.unplaced))
 
 
@@ -142,9 +144,10 @@ def _update(
     if not update.written:
         return update
     superseded.add(_replaced(earlier, trace))
-    written = write_trace(folder, trace)
-    for path in paths:
-        if path != written:
+    written = write_trace(folder, trace, name_later=True)
+    if others := [path for path in paths if path != written]:
+        sync_directory(folder)
+        for path in others:
             path.unlink()  # the root's start became known: the file has another name now
     return update
 

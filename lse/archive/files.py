@@ -20,8 +20,11 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mode: int = 0o600, *, name_later: bool = False) -> Iterator[BinaryIO]:
     """A file to write, which takes the name `path` only when the block ends without an error.
+
+    With `name_later` its content is durable and its name is not yet: who writes many files makes their
+    names durable at once, by `sync_directory`.
 
     Readers see the earlier file or the finished one. The temporary file is named `.<name>.<random>.tmp`,
     stands in the same directory, and goes away when the block fails; only a killed process leaves it behind.
@@ -40,7 +43,8 @@ def atomic_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_directory(path.parent)
+        if not name_later:
+            sync_directory(path.parent)
     except OSError as error:
         if error.errno in _FULL:
             raise TemporaryError(

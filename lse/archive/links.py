@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from lse.archive.jsontext import fields
 from lse.models import RawRun
 
 ATTACHMENT = "attachment."
 
 _PAYLOADS = {"inputs_s3_urls": "inputs", "outputs_s3_urls": "outputs"}
-_MEMBERS = ("attachments", "s3_urls", *_PAYLOADS)
 _MARKS = (b"s3_urls", b'"attachments"')
+
+
+class _Linking(msgspec.Struct):
+    attachments: Any = None
+    s3_urls: Any = None
+    inputs_s3_urls: Any = None
+    outputs_s3_urls: Any = None
+
+
+_decode = msgspec.json.Decoder(_Linking).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +44,8 @@ def links_of(run: RawRun) -> list[Link]:
     if not any(mark in run.text for mark in _MARKS):
         return []
     found: dict[str, Link] = {}
-    values = fields(run.text)
-    for key in _MEMBERS:
-        for name, target in _targets(key, json.loads(values.get(key, b"null"))).items():
+    for key, value in _linking(run.text).items():
+        for name, target in _targets(key, value).items():
             url, mime_type = _address(target)
             if url:
                 found[name] = Link(run.id, name, url, mime_type)
@@ -46,6 +56,15 @@ def fill_in(text: bytes, payloads: Mapping[str, bytes]) -> bytes:
     """A run's text with the values of some fields replaced by the payloads' texts."""
     parts = fields(text) | dict(payloads)
     return b"{%s}" % b",".join(json.dumps(key).encode() + b":" + value for key, value in parts.items())
+
+
+def _linking(text: bytes) -> dict[str, Any]:
+    """The members of a run that link to something: by msgspec, or one by one where it refuses other parts."""
+    try:
+        return msgspec.structs.asdict(_decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        values = fields(text)
+        return {key: json.loads(values[key]) for key in _Linking.__struct_fields__ if key in values}
 
 
 def _targets(key: str, targets: Any) -> dict[str, Any]:

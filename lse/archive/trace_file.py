@@ -39,10 +39,10 @@ def trace_lines(trace: Trace) -> Iterator[bytes]:
     yield _TAIL
 
 
-def write_trace(folder: Path, trace: Trace) -> Path:
-    """Write the trace's file into `folder`, whole or not at all; returns its path."""
+def write_trace(folder: Path, trace: Trace, *, name_later: bool = False) -> Path:
+    """Write the trace's file into `folder`, whole or not at all; returns its path. See `atomic_file`."""
     path = folder / trace_file_name(trace.id, trace.started)
-    with atomic_file(path) as file:
+    with atomic_file(path, name_later=name_later) as file:
         file.writelines(trace_lines(trace))
     return path
 

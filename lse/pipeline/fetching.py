@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from lse.archive.assemble import Update, index_spool, runs_of_other_traces, write_traces
+from lse.archive.assemble import SpoolIndex, Update, runs_of_other_traces, write_traces
 from lse.archive.fetch_record import FetchRecord, write_fetch_record
 from lse.archive.identity import Unplaced, expiry_of, identify_feedback
 from lse.archive.layout import UNPLACED, content_file_name
@@ -43,18 +43,18 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
     if spool.position.pages:
         logger.info("Continuing the fetch of %s after page %d.", day, spool.position.pages)
     total = expected.runs if expected else None
-    proof = walk_until_proved(source, window, spool, lambda runs: progress(runs, total))
-    record = _assemble(resources, day, project, spool, proof)
+    proof, index = walk_until_proved(source, window, spool, lambda runs: progress(runs, total))
+    record = _assemble(resources, day, project, spool, index, proof)
     spool.discard()
     note(resources, day, **fetch_facts(record))
     return _fetched(record)
 
 
 def _assemble(
-    resources: Resources, day: ProjectDay, project: Project, spool: Spool, proof: Proof
+    resources: Resources, day: ProjectDay, project: Project, spool: Spool, index: SpoolIndex, proof: Proof
 ) -> FetchRecord:
     """Write the trace files from the spool, and the record of what was counted."""
-    folder, index = resources.folder(day), index_spool(spool)
+    folder = resources.folder(day)
     feedback = _feedback(resources.source, index.with_feedback)
     files = _Files(resources.source, project, folder)
     tally, orphans = _Tally(), 0

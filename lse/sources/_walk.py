@@ -37,19 +37,23 @@ def lanes_for(counts: Counts | None) -> int:
     return _LANES if counts is not None and counts.runs >= _WORTH_LANES else 1
 
 
-def walk_until_proved(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> Proof:
+def walk_until_proved(
+    source: Source, window: Window, spool: Spool, progress: Callable[[int], None]
+) -> tuple[Proof, SpoolIndex]:
     """Walk until the source's own count equals the last walk, or, if it cannot count, two walks agree.
 
-    An unfinished walk in the spool is continued at its pages, or starts over when the source does not know
-    a cursor any more. After three walks without proof, the result is not complete and says what did not
-    agree. Raises `TemporaryError` when the cursors lead in a circle.
+    Gives the proof, and the index of what all walks together found. An unfinished walk in the spool is
+    continued at its pages, or starts over when the source does not know a cursor any more. After three walks
+    without proof, the result is not complete and says what did not agree. Raises `TemporaryError` when the
+    cursors lead in a circle.
     """
     while True:
         progress(spool.position.runs)
         _walk(source, window, spool, progress)
-        proof = _judge(spool, source.counts(window))
+        counts, last = source.counts(window), _walked(spool, -1)
+        proof = _judge(spool, last, counts)
         if proof.complete or proof.walks >= _MOST_WALKS:
-            return proof
+            return proof, last if proof.walks == 1 else index_spool(spool)
 
 
 def _walk(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> None:
@@ -101,9 +105,8 @@ def _split(window: Window, lanes: int) -> list[Window]:
     return [replace(window, start=start, end=end) for start, end in pairwise(bounds)]
 
 
-def _judge(spool: Spool, server: Counts | None) -> Proof:
+def _judge(spool: Spool, last: SpoolIndex, server: Counts | None) -> Proof:
     walks = len(spool.position.ends)
-    last = _walked(spool, -1)
     if server is not None:
         runs = len(last.runs) + len(last.unplaced)
         agrees = (server.runs, server.traces) == (runs, len(last.traces))
