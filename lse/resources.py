@@ -37,6 +37,10 @@ class Resources:
         self._opened.callback(source.close)
         return source
 
+    def waited(self) -> float:
+        """Seconds spent so far waiting for the source's rates; 0 while the source is not opened."""
+        return self.source.waited if "source" in vars(self) else 0.0
+
     @cached_property
     def target(self) -> Target:
         """Where archives go. Raises `ConfigurationError` when none is set."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lse import __version__
-from lse.cli import archive, checks, database, demo, report, sandbox
+from lse.cli import archive, checks, database, demo, report, sandbox, status
 from lse.cli.options import set_flags
 from lse.cli.output import log_to_stderr, print_line
 
@@ -21,6 +21,7 @@ app.add_typer(archive.app, name="archive", help="Fetch, pack, upload, load, veri
 app.add_typer(report.app, name="report", help="Answer questions from the archived runs.")
 app.add_typer(database.app, name="db", help="The runs store: the database and its schema.")
 app.add_typer(sandbox.app, name="sandbox", help="A LangSmith and a Google Drive of your own, for trying out.")
+app.command("status")(status.status)
 app.command("demo")(demo.demo)
 app.command("config")(checks.config)
 app.command("doctor")(checks.doctor)

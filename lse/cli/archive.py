@@ -1,14 +1,14 @@
 """`lse archive`: the steps, one command each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lse.archive.trace_file import DamagedArchive
-from lse.cli.options import Date, Days, EndDate, Json, ProjectName, StartDate, days, resources
-from lse.cli.output import print_json, print_result, progress_bar, result_document
-from lse.errors import IncompleteError, TemporaryError
+from lse.cli.options import Json, resources
+from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
+from lse.cli.selection import Known, Selection, takes_selection
+from lse.errors import AccessError, ConfigurationError, LseError
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
 
@@ -18,32 +18,35 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 Step = Callable[["Resources", ProjectDay, Progress], StepResult]
-
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would take and what expires when; write nothing.")
+]
 
 _PLAIN_STEPS = {
-    "fetch": ("fetch", "Bring the trace files up to date with LangSmith, and prove that no run is missing."),
     "zip": ("pack", "Write the zip of each day from its trace files."),
     "upload": ("upload", "Put the zip of each day into the target and prove that its bytes arrived."),
     "to-db": ("load", "Load the trace files, or the zip where they are gone, into the runs store."),
 }
-"""Commands that take nothing but days: name → (step, help)."""
+"""Commands that take nothing but projects and days: name → (step, help)."""
+
+
+@app.command()
+@takes_selection
+def fetch(selection: Selection, dry_run: DryRun = False, json: Json = False) -> None:
+    """Bring the trace files up to date with LangSmith, and prove that no run is missing."""
+    with resources() as opened:
+        chosen = selection.of(source_projects(opened))
+        if dry_run:
+            _print_plan(opened, chosen, json)
+            return
+        _run(_named("fetch"), opened, chosen, json)
 
 
 def _add_plain_step(name: str, step: str, text: str) -> None:
     @app.command(name, help=text)
-    def command(
-        project: ProjectName,
-        date: Date = None,
-        start_date: StartDate = None,
-        end_date: EndDate = None,
-        json: Json = False,
-    ) -> None:
-        def run(opened: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
-            from lse.pipeline import run_step
-
-            return run_step(step, opened, day, progress)
-
-        _run(run, project, days(date, start_date, end_date), json)
+    @takes_selection
+    def command(selection: Selection, json: Json = False) -> None:
+        _run_archived(_named(step), selection, json)
 
 
 for _name, (_step, _text) in _PLAIN_STEPS.items():
@@ -51,11 +54,9 @@ for _name, (_step, _text) in _PLAIN_STEPS.items():
 
 
 @app.command()
+@takes_selection
 def verify(
-    project: ProjectName,
-    date: Date = None,
-    start_date: StartDate = None,
-    end_date: EndDate = None,
+    selection: Selection,
     deep: Annotated[bool, typer.Option(help="Download the target's copy and read every byte.")] = False,
     json: Json = False,
 ) -> None:
@@ -65,15 +66,13 @@ def verify(
     def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
         return pipeline.verify(resources, day, progress, deep=deep)
 
-    _run(step, project, days(date, start_date, end_date), json)
+    _run_archived(step, selection, json)
 
 
 @app.command()
+@takes_selection
 def restore(
-    project: ProjectName,
-    date: Date = None,
-    start_date: StartDate = None,
-    end_date: EndDate = None,
+    selection: Selection,
     force: Annotated[bool, typer.Option(help="Replace other trace files; they are kept beside.")] = False,
     json: Json = False,
 ) -> None:
@@ -83,15 +82,23 @@ def restore(
     def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
         return pipeline.restore(resources, day, progress, force=force)
 
-    _run(step, project, days(date, start_date, end_date), json)
+    _run_archived(step, selection, json)
+
+
+@app.command()
+@takes_selection
+def log(selection: Selection, json: Json = False) -> None:
+    """Show which fetches changed what: runs added, changed, vanished at LangSmith; feedback; content hash."""
+    from lse.cli.log import print_log
+
+    with resources() as opened:
+        print_log(opened, selection.of(archived_projects(opened)), json=json)
 
 
 @app.command("full-sweep")
+@takes_selection
 def full_sweep(
-    project: ProjectName,
-    date: Date = None,
-    start_date: StartDate = None,
-    end_date: EndDate = None,
+    selection: Selection,
     skip_fetch: Annotated[
         bool, typer.Option("--skip-fetch", help="Work with the trace files that are there.")
     ] = False,
@@ -103,35 +110,74 @@ def full_sweep(
         bool | None,
         typer.Option("--flow/--no-flow", help="Run as a Prefect flow. Default: when a Prefect API is set."),
     ] = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Fetch, pack, upload, load and verify. Steps that fail do not stop those that do not need them."""
     wanted = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = frozenset(step for step, skipped in wanted.items() if skipped)
-    chosen = days(date, start_date, end_date)
     from lse.cli.sweep import sweep_days
 
-    sweep_days(chosen.of(project), skip=skip, force=force, flow=flow, json=json)
+    with resources() as opened:
+        chosen = selection.of(archived_projects(opened) if skip_fetch else source_projects(opened))
+        if dry_run:
+            _print_plan(opened, chosen, json, trust_settled=not force)
+            return
+        sweep_days(opened, chosen, skip=skip, force=force, flow=flow, json=json)
 
 
-def _run(step: Step, project: str, chosen: Days, json: bool) -> None:
+def source_projects(opened: "Resources") -> Known:
+    """The projects at LangSmith."""
+    return lambda: [project.name for project in opened.source.projects()]
+
+
+def archived_projects(opened: "Resources") -> Known:
+    """The projects of which something is archived."""
+    from lse.pipeline import archived_projects as known
+
+    return lambda: known(opened)
+
+
+def _named(step: str) -> Step:
+    def run(opened: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
+        from lse.pipeline import run_step
+
+        return run_step(step, opened, day, progress)
+
+    return run
+
+
+def _print_plan(
+    opened: "Resources", days: Sequence[ProjectDay], json: bool, *, trust_settled: bool = False
+) -> None:
+    from lse.cli.plan import print_plan
+
+    print_plan(opened, days, trust_settled=trust_settled, json=json)
+
+
+def _run_archived(step: Step, selection: Selection, json: bool) -> None:
+    with resources() as opened:
+        _run(step, opened, selection.of(archived_projects(opened)), json)
+
+
+def _run(step: Step, opened: "Resources", days: Sequence[ProjectDay], json: bool) -> None:
     """Run one step on each day, print each result, and exit with the first code that is not 0."""
     documents: list[Mapping[str, Any]] = []
     codes: list[int] = []
-    all_days = chosen.of(project)
-    with resources() as opened:
-        for day in all_days:
-            try:
-                with opened.lock(day), progress_bar(str(day)) as progress:
-                    result = step(opened, day, progress)
-            except (IncompleteError, TemporaryError, DamagedArchive) as error:
-                if len(all_days) == 1:
-                    raise
-                result = StepResult("", "failed", error.message, hint=error.hint, exit_code=error.exit_code)
-            codes.append(result.exit_code)
-            documents.append({"project": project, "date": str(day.day), **result_document(result)})
-            if not json:
-                print_result(str(day), result)
+    for day in days:
+        try:
+            with opened.lock(day), progress_bar(str(day), waited=opened.waited) as progress:
+                result = step(opened, day, progress)
+        except (AccessError, ConfigurationError):
+            raise  # no other day would fare better
+        except LseError as error:
+            if len(days) == 1:
+                raise
+            result = failed("", error)
+        codes.append(result.exit_code)
+        documents.append({"project": day.project, "date": str(day.day), **result_document(result)})
+        if not json:
+            print_result(str(day), result)
     if json:
-        print_json(documents[0] if len(all_days) == 1 else documents)
+        print_json(documents[0] if len(days) == 1 else documents)
     raise typer.Exit(next((code for code in codes if code), 0))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lse.cli.options import Date, EndDate, Json, ProjectName, StartDate, days, resources, settings
+from lse.cli.options import Json, resources, settings
 from lse.cli.output import print_json, print_line
+from lse.cli.selection import Selection, takes_selection
 from lse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,17 +91,12 @@ def psql(context: typer.Context) -> None:
 
 
 @app.command()
-def quarantine(
-    project: ProjectName,
-    date: Date = None,
-    start_date: StartDate = None,
-    end_date: EndDate = None,
-    json: Json = False,
-) -> None:
+@takes_selection
+def quarantine(selection: Selection, json: Json = False) -> None:
     """List the runs kept raw because they could not be loaded, with the reason of each."""
-    chosen = days(date, start_date, end_date)
     with resources() as opened:
-        found = [(day, item) for day in chosen.of(project) for item in opened.store.quarantined(day)]
+        chosen = selection.of(opened.store.projects)
+        found = [(day, item) for day in chosen for item in opened.store.quarantined(day)]
     if json:
         names = ("run_id", "trace_id", "reason", "quarantined_at")
         print_json(

@@ -3,8 +3,7 @@
 import json
 import logging
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +60,21 @@ def error_document(error: LseError) -> dict[str, Any]:
     }
 
 
+def failed(step: str, error: LseError) -> StepResult:
+    """An error as the result of one day among several."""
+    return StepResult(step, "failed", error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write aligned columns for people to stdout: the first to the left, the others to the right."""
+    lines = [columns, *rows]
+    widths = [max(len(visible(line[n])) for line in lines) for n in range(len(columns))]
+    for first, *others in lines:
+        cells = [f"{visible(first):<{widths[0]}}"]
+        cells += [f"{visible(cell):>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        print_line("  ".join(cells).rstrip())
+
+
 def print_result(item: str, result: StepResult) -> None:
     """One line for a step of `item`, and a line for each detail that needs a look."""
     say = tell if result.state in ("failed", "not run") else print_line
@@ -87,35 +101,21 @@ def result_document(result: StepResult) -> Mapping[str, Any]:
 
 
 @contextmanager
-def progress_bar(label: str, *, after: float = 1.0) -> Iterator[Progress]:
-    """A bar on stderr for work that takes longer than `after` seconds; silent when not a terminal."""
+def progress_bar(
+    label: str, *, after: float = 1.0, waited: Callable[[], float] = float
+) -> Iterator[Progress]:
+    """A bar on stderr for work that takes longer than `after` seconds; silent when not a terminal.
+
+    It shows what is done of the total, the rate, the remaining time, and the seconds that `waited` says
+    were spent on waiting for the rate limit.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None  # noqa: ARG005
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
+    from lse.cli.progress import bar
 
-    bars = Bars(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bars.add_task(visible(label), total=None)
-    begin = time.monotonic()
-
-    def advance(done: int, total: int | None) -> None:
-        if time.monotonic() - begin >= after and not bars.live.is_started:
-            bars.start()
-        bars.update(task, completed=done, total=total)
-
-    try:
+    with bar(visible(label), after, waited) as advance:
         yield advance
-    finally:
-        bars.stop()
 
 
 def log_to_stderr(verbosity: int) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lse.cli.options import AnyProject, Date, EndDate, StartDate, days, resources
+from lse.cli.options import resources
 from lse.cli.output import print_data
+from lse.cli.selection import Date, EndDate, Last, StartDate, days, utc_today
 from lse.reports import report_names, report_summary
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,10 +24,13 @@ class Origin(StrEnum):
 def _add_report(name: str) -> None:
     @app.command(name, help=report_summary(name))
     def command(
-        project: AnyProject = None,
+        project: Annotated[
+            str | None, typer.Option("--project", "-p", help="One project; all when left out.")
+        ] = None,
         date: Date = None,
         start_date: StartDate = None,
         end_date: EndDate = None,
+        last: Last = None,
         form: Annotated[str | None, typer.Option("--format", "-f", help="How to write it.")] = None,
         source: Annotated[Origin, typer.Option(help="Read the store or the trace files.")] = Origin.STORE,
         output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
@@ -35,7 +39,7 @@ def _add_report(name: str) -> None:
         from lse.pipeline import report
         from lse.reports import Request
 
-        chosen = days(date, start_date, end_date)
+        chosen = days(date, start_date, end_date, last, utc_today())
         request = Request(chosen.start, chosen.end, project)
         with resources() as opened:
             text = report(opened, name, request, origin=source.value, form=form)

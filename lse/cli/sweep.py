@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from lse.cli.options import export_flags, resources, settings
-from lse.cli.output import print_json, print_result, progress_bar, result_document
-from lse.errors import TemporaryError
+from lse.cli.options import export_flags, settings
+from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
+from lse.errors import BusyError, TemporaryError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import exit_code, full_sweep, run_step
 from lse.resources import Resources
@@ -17,29 +17,51 @@ from lse.settings import Settings
 
 
 def sweep_days(
-    days: Sequence[ProjectDay], *, skip: Collection[str], force: bool, flow: bool | None, json: bool
+    opened: Resources,
+    days: Sequence[ProjectDay],
+    *,
+    skip: Collection[str],
+    force: bool,
+    flow: bool | None,
+    json: bool,
 ) -> None:
     """Sweep each day, print its results as they come, and exit with the first code that is not 0."""
     as_flow = bool(os.environ.get("PREFECT_API_URL")) if flow is None else flow
-    sweep = sweep_by_flow if as_flow else _sweep
-    sweeps = [(day, sweep(day, skip, force, quiet=json)) for day in days]
+    sweeps: list[tuple[ProjectDay, list[StepResult]]] = []
+    for day in days:
+        try:
+            results = (
+                sweep_by_flow(day, skip, force, quiet=json)
+                if as_flow
+                else _sweep(opened, day, skip, force, quiet=json)
+            )
+        except BusyError as error:
+            if len(days) == 1:
+                raise
+            results = [failed("sweep", error)]
+            _tell(day, results[0], quiet=json)
+        sweeps.append((day, results))
     if json:
         documents = [_document(day, results) for day, results in sweeps]
         print_json(documents[0] if len(documents) == 1 else documents)
     raise typer.Exit(next((code for _, results in sweeps if (code := exit_code(results))), 0))
 
 
-def _sweep(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
+def _sweep(
+    opened: Resources, day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool
+) -> list[StepResult]:
     def run(step: str, opened: Resources, swept: ProjectDay) -> StepResult:
-        with progress_bar(f"{swept} {step}") as progress:
+        with progress_bar(f"{swept} {step}", waited=opened.waited) as progress:
             return run_step(step, opened, swept, progress)
 
-    def tell(result: StepResult) -> None:
-        if not quiet:
-            print_result(str(day), result)
+    return full_sweep(
+        opened, day, skip=skip, force=force, run=run, tell=lambda result: _tell(day, result, quiet=quiet)
+    )
 
-    with resources() as opened:
-        return full_sweep(opened, day, skip=skip, force=force, run=run, tell=tell)
+
+def _tell(day: ProjectDay, result: StepResult, *, quiet: bool) -> None:
+    if not quiet:
+        print_result(str(day), result)
 
 
 def sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet: bool) -> list[StepResult]:
@@ -60,8 +82,7 @@ def sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet:
         ) from error
     results: list[StepResult] = state.result(raise_on_failure=False)
     for result in results:
-        if not quiet:
-            print_result(str(day), result)
+        _tell(day, result, quiet=quiet)
     return results
 
 

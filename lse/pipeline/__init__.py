@@ -4,26 +4,33 @@ Each step takes a project day, may be repeated at any time, and converges. A ste
 or raises an `LseError`; it never does half of its work silently.
 """
 
-from lse.pipeline.common import no_progress
+from lse.pipeline.common import archived_projects, no_progress
 from lse.pipeline.fetching import fetch
 from lse.pipeline.loading import load, restore
 from lse.pipeline.packing import pack, upload
+from lse.pipeline.planning import PlannedDay, plan
 from lse.pipeline.reporting import report
+from lse.pipeline.status import ProjectStatus, statuses
 from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
 from lse.pipeline.verifying import verify
 
 __all__ = [
     "STEPS",
+    "PlannedDay",
+    "ProjectStatus",
     "RunStep",
+    "archived_projects",
     "exit_code",
     "fetch",
     "full_sweep",
     "load",
     "no_progress",
     "pack",
+    "plan",
     "report",
     "restore",
     "run_step",
+    "statuses",
     "upload",
     "verify",
 ]

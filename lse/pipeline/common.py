@@ -2,8 +2,12 @@
 
 import logging
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
+from lse.archive import catalogue
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
 from lse.errors import TemporaryError, UsageError
@@ -19,11 +23,42 @@ def no_progress(done: int, total: int | None) -> None:
 
 def note(resources: Resources, day: ProjectDay, **facts: Any) -> None:
     """Write facts to the ledger, when there is one; a database that went away spoils no step."""
-    try:
+    with _without_a_ledger_too():
         if resources.ledger is not None:
             resources.ledger.record(day, **facts)
+
+
+def forget_failure(resources: Resources, day: ProjectDay, step: str) -> None:
+    """Take back that `step` failed, if that is what the ledger says."""
+    with _without_a_ledger_too():
+        entry = resources.ledger.ledger(day) if resources.ledger else None
+        if resources.ledger and entry and entry.failed_step == step:
+            resources.ledger.record(day, failed_step=None, failure=None)
+
+
+@contextmanager
+def _without_a_ledger_too() -> Iterator[None]:
+    try:
+        yield
     except TemporaryError as error:
         logger.warning("The ledger is not written: %s", error)
+
+
+def archived_projects(resources: Resources) -> set[str]:
+    """The names of the projects of which something is in the ledger or on disk."""
+    on_disk = catalogue.archived_projects(resources.settings.data_dir, resources.settings.archive_dir)
+    return on_disk | set(resources.ledger.projects() if resources.ledger is not None else ())
+
+
+def settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:
+    """The record of a complete fetch that began after the day's settle time; a sweep trusts it."""
+    record = read_fetch_record(resources.folder(day))
+    return record if record and record.complete and record.time >= settles_at(resources, day) else None
+
+
+def settles_at(resources: Resources, day: ProjectDay) -> datetime:
+    """From when on nothing of `day` is expected to change."""
+    return day.end + timedelta(hours=resources.settings.settle_hours)
 
 
 def is_empty(resources: Resources, day: ProjectDay) -> bool:

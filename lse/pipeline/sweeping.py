@@ -4,12 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from datetime import timedelta
 
-from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.errors import LseError
 from lse.models import Progress, ProjectDay, StepResult
-from lse.pipeline.common import no_progress, note
+from lse.pipeline.common import forget_failure, no_progress, note, settled
 from lse.pipeline.fetching import fetch
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
@@ -37,8 +35,11 @@ RunStep = Callable[[str, Resources, ProjectDay], StepResult]
 def run_step(
     step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress
 ) -> StepResult:
-    """Run the step called `step`."""
-    return _FUNCTIONS[step](resources, day, progress)
+    """Run the step called `step`. When it succeeds, the ledger forgets that it failed before."""
+    result = _FUNCTIONS[step](resources, day, progress)
+    if not result.exit_code:
+        forget_failure(resources, day, step)
+    return result
 
 
 def full_sweep(
@@ -88,7 +89,7 @@ def _sweep_step(
         return StepResult(step, "skipped", "skipped, as asked")
     if needed is not None and needed.state in ("failed", "not run"):
         return StepResult(step, "not run", f"needs {needed.step}, which did not succeed")
-    if step == "fetch" and not force and (record := _settled(resources, day)):
+    if step == "fetch" and not force and (record := settled(resources, day)):
         return StepResult("fetch", "unchanged", f"complete and settled since {record.fetched_at}")
     begin = time.monotonic()
     try:
@@ -99,10 +100,3 @@ def _sweep_step(
         note(resources, day, failed_step=step, failure=error.message)
     seconds = round(time.monotonic() - begin, 3)
     return replace(result, figures={**result.figures, "seconds": seconds})
-
-
-def _settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:
-    """The record of a complete fetch that began after the day's settle time."""
-    record = read_fetch_record(resources.folder(day))
-    settle = timedelta(hours=resources.settings.settle_hours)
-    return record if record and record.complete and record.time >= day.end + settle else None

@@ -1,0 +1,147 @@
+"""What a command is about: projects and UTC days, chosen with the same options everywhere."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from lse.errors import UsageError
+from lse.models.day import ProjectDay, parse_day
+
+Projects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--project", "-p", help="A LangSmith project, or a pattern such as 'chat-*'. May be given repeatedly."
+    ),
+]
+AllProjects = Annotated[bool, typer.Option("--all-projects", help="Every project.")]
+Date = Annotated[str | None, typer.Option("--date", "-d", help="The UTC day, YYYY-MM-DD.")]
+StartDate = Annotated[str | None, typer.Option(help="First UTC day of a range.")]
+EndDate = Annotated[str | None, typer.Option(help="Last UTC day of a range, included.")]
+Last = Annotated[str | None, typer.Option(help="So many UTC days before today, such as 7d.")]
+
+_LAST = re.compile(r"([1-9][0-9]{0,4})d")
+
+Known = Callable[[], Iterable[str]]
+"""Gives the names of the projects that there are; only asked when a pattern needs them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The days a command is about, both ends included."""
+
+    start: date
+    end: date
+
+    def of(self, project: str) -> list[ProjectDay]:
+        """Each day of `project`, ascending."""
+        count = (self.end - self.start).days + 1
+        return [ProjectDay(project, self.start + timedelta(days=n)) for n in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Projects, by name or pattern, and days."""
+
+    projects: tuple[str, ...]
+    all_projects: bool
+    days: Days
+
+    def of(self, known: Known) -> list[ProjectDay]:
+        """The chosen project days, by project and day. Raises `UsageError` when no project is chosen."""
+        return [
+            day
+            for project in choose(self.projects, self.all_projects, known)
+            for day in self.days.of(project)
+        ]
+
+
+def days(
+    date: str | None, start_date: str | None, end_date: str | None, last: str | None, today: date
+) -> Days:
+    """The days that `--date`, `--start-date` with `--end-date`, or `--last` name. Raises `UsageError`."""
+    match (date, start_date, end_date, last):
+        case (str(), None, None, None):
+            return Days(parse_day(date), parse_day(date))
+        case (None, str(), str(), None):
+            chosen = Days(parse_day(start_date), parse_day(end_date))
+            if chosen.start > chosen.end:
+                raise UsageError("--start-date lies after --end-date.", hint="Swap the two.")
+            return chosen
+        case (None, None, None, str()):
+            return Days(today - timedelta(days=_number_of_days(last)), today - timedelta(days=1))
+    raise UsageError(
+        "Give the day, or a range of days.", hint="--date D, or --start-date D --end-date D, or --last 7d."
+    )
+
+
+def utc_today() -> date:
+    """The current UTC day."""
+    return datetime.now(UTC).date()
+
+
+def choose(projects: Sequence[str], all_projects: bool, known: Known) -> list[str]:
+    """The names that `projects` stand for, each once: a plain name as it is, a pattern's matches sorted.
+
+    In a pattern, `*` stands for any characters and `?` for one. Raises `UsageError` when nothing is chosen.
+    """
+    if bool(projects) == all_projects:
+        problem = "--all-projects leaves no project to name." if projects else "No project is given."
+        raise UsageError(problem, hint="--project NAME, --project 'chat-*', or --all-projects.")
+    names = sorted(set(known())) if all_projects or any(map(_is_pattern, projects)) else []
+    chosen = [name for project in projects for name in _matches(project, names)]
+    if all_projects and not names:
+        raise UsageError("There is no project yet.", hint="Name one: --project NAME.")
+    return list(dict.fromkeys(chosen or names))
+
+
+def takes_selection(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the options that choose projects and days; its first argument is the `Selection`."""
+
+    def with_options(
+        project: Projects = None,
+        all_projects: AllProjects = False,
+        date: Date = None,
+        start_date: StartDate = None,
+        end_date: EndDate = None,
+        last: Last = None,
+        **own: Any,
+    ) -> None:
+        chosen = days(date, start_date, end_date, last, utc_today())
+        command(Selection(tuple(project or ()), all_projects, chosen), **own)
+
+    shared = list(inspect.signature(with_options).parameters.values())[:-1]
+    own_options = list(inspect.signature(command).parameters.values())[1:]
+    with_options.__doc__ = command.__doc__
+    with_options.__name__ = command.__name__
+    # Typer reads the options off the signature.
+    with_options.__signature__ = inspect.Signature([*shared, *own_options])  # type: ignore[attr-defined]
+    return with_options
+
+
+def _number_of_days(last: str) -> int:
+    match = _LAST.fullmatch(last)
+    if match is None:
+        raise UsageError(
+            f"{last!r} is not a number of days such as 7d.", hint="--last 7d: the last seven days."
+        )
+    return int(match[1])
+
+
+def _is_pattern(project: str) -> bool:
+    return "*" in project or "?" in project
+
+
+def _matches(project: str, names: Sequence[str]) -> list[str]:
+    if not _is_pattern(project):
+        return [project]
+    pattern = re.escape(project).replace(r"\*", ".*").replace(r"\?", ".")
+    found = [name for name in names if re.fullmatch(pattern, name, re.DOTALL)]
+    if not found:
+        there = f"There are: {', '.join(names[:5])}." if names else "There is no project yet."
+        raise UsageError(f"No project matches {project!r}.", hint=there)
+    return found

@@ -1,0 +1,98 @@
+"""`lse status`: how far the archive has come, what is missing, and what vanishes next."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lse.cli.options import Json, resources
+from lse.cli.output import print_json, print_line, tell
+from lse.cli.selection import Projects, choose
+from lse.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from lse.pipeline import ProjectStatus
+
+_SHOWN = 5
+
+
+def status(
+    project: Projects = None,
+    expiry: Annotated[
+        bool, typer.Option("--expiry", help="Ask LangSmith when it deletes what is not archived.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what of each project is archived, partial, missing or open, and what LangSmith deletes next.
+
+    Exit code 4 when a day is partial or missing.
+    """
+    from lse.pipeline import archived_projects, statuses
+
+    with resources() as opened:
+        there = archived_projects(opened)
+        names = choose(project, False, lambda: there) if project else sorted(there)
+        found = statuses(opened, names, expiry=expiry)
+    code = 0 if all(each.whole for each in found) else IncompleteError.exit_code
+    if json:
+        print_json({"exit_code": code, "projects": list(map(asdict, found))})
+    else:
+        _print(found)
+    raise typer.Exit(code)
+
+
+def _print(found: Sequence["ProjectStatus"]) -> None:
+    for each in found:
+        print_line(each.project)
+        for name, text in _lines(each):
+            print_line(f"  {name:<18} {text}")
+    if not any(each.first_day for each in found):
+        print_line("nothing is archived yet")
+        tell("    Begin with: lse archive full-sweep --project NAME --last 7d")
+
+
+def _lines(each: "ProjectStatus") -> Iterator[tuple[str, str]]:
+    behind = "" if each.lag is None else f" ({_days(each.lag)} behind)" if each.lag else " (up to date)"
+    yield "last complete day", f"{each.last_complete or 'none'}{behind}"
+    yield "open", _ranges(each.open)
+    yield "partial", _ranges(each.partial)
+    yield "missing", _ranges(each.missing)
+    yield "quarantined", "unknown" if each.quarantined is None else f"{each.quarantined:,}"
+    yield "never uploaded", _ranges(each.not_uploaded)
+    yield "never verified", _ranges(each.not_verified)
+    yield "last failure", each.failure or "none"
+    for item in each.vanishing[:_SHOWN]:
+        yield (
+            "vanishes next",
+            f"{item.day} from {item.expires_at:%Y-%m-%d %H:%M} UTC on{_left(item.expires_at)}",
+        )
+    if len(each.vanishing) > _SHOWN:
+        yield "", f"and {len(each.vanishing) - _SHOWN} more; --json lists them all"
+
+
+def _left(expires_at: datetime) -> str:
+    left = expires_at - datetime.now(UTC)
+    return f", in {_days(left.days)}" if left > timedelta() else ", now"
+
+
+def _days(number: int) -> str:
+    return f"{number} day" if number == 1 else f"{number} days"
+
+
+def _ranges(days: Sequence[date] | None) -> str:
+    """`3 days: 2025-09-10 to 2025-09-11, 2025-09-14`."""
+    if days is None:
+        return "unknown: the ledger cannot be read"
+    if not days:
+        return "none"
+    runs: list[list[date]] = []
+    for day in days:
+        if runs and day - runs[-1][-1] == timedelta(days=1):
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    shown = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    more = f", and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return f"{_days(len(days))}: {', '.join(shown[:_SHOWN])}{more}"
