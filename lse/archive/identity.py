@@ -10,9 +10,6 @@ import msgspec
 from lse.archive.jsontext import MalformedJson, members
 from lse.models import RawFeedback, RawRun
 
-_LONGEST_RETENTION = 100 * 366 * 86_400
-"""Seconds; what claims to be kept for longer is kept for ever."""
-
 
 class Unplaced(ValueError):
     """The text names no run or no trace. The message quotes no content."""
@@ -72,12 +69,11 @@ def expiry_of(text: bytes) -> datetime | None:
     """
     try:
         fields = _read(text, _RetentionFields, _decode_retention)
-    except Unplaced:
+        received = _time(fields.trace_first_received_at)
+        lifetime = timedelta(seconds=fields.ttl_seconds)
+        return received + lifetime if received is not None and lifetime >= timedelta() else None
+    except (Unplaced, TypeError, OverflowError):
         return None
-    received, seconds = _time(fields.trace_first_received_at), fields.ttl_seconds
-    if received is None or not isinstance(seconds, int | float) or not 0 <= seconds < _LONGEST_RETENTION:
-        return None
-    return received + timedelta(seconds=seconds)
 
 
 def _read(text: bytes, kind: type[Any], decode: Any) -> Any:
