@@ -64,14 +64,20 @@ _COMMANDS_HEAD = """
 A command is `lse`, options for all commands, a group, a command, its options: `lse --data-dir /mnt/data
 archive fetch --project chat --date 2025-09-13`.
 
-- **Days** are UTC and written `YYYY-MM-DD`: one with `--date`, or several with `--start-date` and
-  `--end-date`, both included. A command that takes days takes them in both ways.
+- **Days** are UTC and written `YYYY-MM-DD`: one with `--date`, several with `--start-date` and `--end-date`,
+  both included, or with `--last 7d` the seven days before today. A command that takes days takes them in each
+  of these ways.
+- **Projects**: `--project` names one, and may be given repeatedly. With `*` (any characters) or `?` (one) it
+  is a pattern; put it in quotes. `--all-projects` means every one. `fetch` and `full-sweep` look for patterns
+  among the projects at LangSmith, other commands among those that are archived. A plain name is taken as it
+  is.
 - **Output**: data goes to stdout as plain text. Progress, warnings and errors go to stderr. `--json` prints
   one JSON document, also when the command fails. Progress bars show only in a terminal, and only after a
   second.
 - **Exit codes**: 0 done, 1 unexpected, 2 usage, 3 differences, 4 partial or quarantined, 5 access, 6
   temporary or busy, 7 configuration, 130 interrupted. [Errors](errors.md) says what to do about each.
-- With several days, each is worked on by itself, and the exit code is the first one that is not 0.
+- Of several project days each is worked on by itself, and the exit code is the first one that is not 0. Only a
+  refused key or a wrong setting stops the whole.
 """
 
 

@@ -163,6 +163,6 @@ def _fetched(record: FetchRecord) -> StepResult:
         {**fetch_facts(record), "fetched_at": record.fetched_at},
         hint=""
         if whole
-        else "Run it again later; a day that stays partial is shown by `lse archive verify`.",
+        else "Run it again later; a day that stays partial is shown by `lse status`.",
         exit_code=0 if whole else IncompleteError.exit_code,
     )
