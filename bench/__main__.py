@@ -3,8 +3,8 @@
 Ratios travel from machine to machine; seconds do not.
 """
 
-from bench import day, load
+from bench import day, fetch, load
 
-for module in (load, day):
+for module in (load, day, fetch):
     module.main()
     print()
