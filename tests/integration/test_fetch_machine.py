@@ -131,6 +131,13 @@ class FetchMachine(RuleBasedStateMachine):
         self._put(values | ending(self.starts[UUID(values["id"])], True))
 
     @precondition(lambda self: self.at_server)
+    @rule(data=st.data())
+    def looks_unfinished_again(self, data: st.DataObject) -> None:
+        """As a server does that answers from a copy that lags behind."""
+        values = self.at_server[self._one(data)]
+        self._put(values | ending(self.starts[UUID(values["id"])], False))
+
+    @precondition(lambda self: self.at_server)
     @rule(data=st.data(), key=st.sampled_from(["tags", "outputs"]))
     def changes(self, data: st.DataObject, key: str) -> None:
         value = {"tags": [f"tag {self.count}"], "outputs": {"answer": self.count}}[key]
