@@ -123,7 +123,7 @@ def test_a_plan_counts_requests_time_and_expiry_and_writes_nothing(
 
     assert (first.counts, first.settled) == (Counts(5, 5), False)
     # one page at 3 calls in 10 s for days of more than a week ago; five small requests at 2,000 a minute
-    assert first.cost == Cost(pages=1, counts=4, feedback=1, seconds=pytest.approx(10 / 3 + 5 * 0.03))
+    assert first.cost == Cost(pages=1, counts=4, feedback=1, seconds=10 / 3 + 5 * 60 / 2000)
     assert first.expires_at == datetime(2026, 1, 19, 0, 1, tzinfo=UTC)
     assert (empty.counts, empty.expires_at) == (Counts(0, 0), None)
     assert tree(tmp_path) == before
@@ -146,7 +146,7 @@ def test_through_v2_a_plan_says_nothing_of_expiry(
     machine = Machine(server, tmp_path, database_url, api="v2")
     (day,) = plan(machine.resources, [a_day(0)])
     assert (day.counts, day.expires_at) == (Counts(5, 5), None)
-    assert day.cost == Cost(1, 4, 1, pytest.approx(10 / 300 + 5 * 0.03))
+    assert day.cost == Cost(pages=1, counts=4, feedback=1, seconds=10 / 300 + 5 * 60 / 2000)
     machine.close()
 
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import pytest
 
+from lse.archive import assemble
 from lse.archive.inventory import inventory_of_folder, inventory_of_zip
-from lse.archive.layout import SUPERSEDED, archived_files, trace_files
+from lse.archive.layout import FETCH_RECORD, SUPERSEDED, archived_files, trace_files
 from lse.archive.manifest import describe_folder
-from lse.archive.trace_file import read_trace_file
+from lse.archive.trace_file import read_trace_file, write_trace
 from lse.archive.versions import LogEntry, Superseded, read_log
 from lse.errors import DifferencesFound
 from lse.models import ProjectDay, RawRun, StepResult
@@ -254,6 +255,7 @@ def test_earlier_texts_that_are_lost_are_a_difference_and_are_not_packed_away(ma
     zipped = inventory_of_zip(machine.resources.zip_path(DAY), "zip")
     (difference,) = compare(inventory_of_folder(machine.folder), zipped)
     assert (difference.kind, "earlier text" in difference.item) == ("extra", True)
+    (machine.folder / FETCH_RECORD).unlink()
     with pytest.raises(DifferencesFound, match=r"superseded\.jsonl"):
         pack(machine.resources, DAY)
 
@@ -285,3 +287,32 @@ def test_half_a_text_that_a_kill_left_is_cut_off_before_the_next_one(tmp_path: P
     Superseded(tmp_path).add([b'{"id":2}', b'{"id":3}', b'{"id":3}'])
 
     assert (tmp_path / SUPERSEDED).read_bytes() == b'{"id":1}\n{"id":2}\n{"id":3}\n'
+
+
+def test_a_fetch_that_breaks_off_while_it_replaces_loses_no_text_and_keeps_each_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(machine.server, range(40))
+    machine.fetch()
+    before = machine.runs()
+    load(machine.server, range(0, 40, 4), outputs={"answer": "another"})
+
+    written = 0
+
+    def breaks(*arguments: Any, **options: Any) -> Path:
+        nonlocal written
+        written += 1
+        if written == 3:
+            raise OSError("the disk is gone")
+        return write_trace(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assemble, "write_trace", breaks)
+        with pytest.raises(OSError, match="the disk is gone"):
+            machine.fetch()
+    now = {run.text for run in machine.runs().values()} | set(machine.superseded)
+    assert {run.text for run in before.values()} <= now
+
+    assert machine.fetch().exit_code == 0
+    assert sorted(machine.superseded) == sorted(before[UUID(an_id(n))].text for n in range(0, 40, 4))
+    assert read_log(machine.folder)[-1].content_sha256 == describe_folder(machine.folder, DAY).content_sha256

@@ -60,9 +60,11 @@ def test_another_form_of_the_last_days_is_refused(last: str) -> None:
         (None, "2026-01-05", "2026-01-06", "7d"),
     ],
 )
-def test_days_are_chosen_in_exactly_one_way(given: tuple[str | None, ...]) -> None:
+def test_days_are_chosen_in_exactly_one_way(
+    given: tuple[str | None, str | None, str | None, str | None],
+) -> None:
     with pytest.raises(UsageError) as caught:
-        days(*given, TODAY)  # type: ignore[arg-type]
+        days(*given, TODAY)
     assert caught.value.hint == "--date D, or --start-date D --end-date D, or --last 7d."
 
 
