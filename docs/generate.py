@@ -76,8 +76,8 @@ archive fetch --project chat --date 2025-09-13`.
   second.
 - **Exit codes**: 0 done, 1 unexpected, 2 usage, 3 differences, 4 partial or quarantined, 5 access, 6
   temporary or busy, 7 configuration, 130 interrupted. [Errors](errors.md) says what to do about each.
-- Of several project days each is worked on by itself, and the exit code is the first one that is not 0. Only a
-  refused key or a wrong setting stops the whole.
+- Of several project days each is worked on by itself, and the exit code is the first one that is not 0.
+  Only a refused key or a wrong setting stops the whole.
 """
 
 

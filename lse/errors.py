@@ -14,6 +14,8 @@ A message says what happened and to which item; `hint` says what to type next. N
 trace text, keys or passwords: foreign errors are translated where they enter, by kind and code.
 """
 
+import errno
+
 
 class LseError(Exception):
     """Base of all errors that `lse` raises on purpose."""
@@ -74,3 +76,21 @@ class Interrupted(LseError):
     """The command was stopped from outside."""
 
     exit_code = 130
+
+
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_WRONG_PLACE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+
+
+def from_os_error(error: OSError) -> LseError:
+    """What the operating system refused, as one of ours: by what the caller should do about it."""
+    place = f"{error.filename}: " if error.filename else ""
+    message = f"{place}{error.strerror or type(error).__name__}."
+    if error.errno in _DENIED:
+        return ConfigurationError(message, hint="Check the permissions, or set another place: `lse config`.")
+    if error.errno in _FULL:
+        return TemporaryError(message, hint="Make room, then run the command again.")
+    if error.errno in _WRONG_PLACE:
+        return UsageError(message, hint="Check the path.")
+    return TemporaryError(message, hint="Try again.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lse.errors import ConfigurationError
@@ -89,6 +89,13 @@ class Settings(BaseSettings):
     settle_hours: Annotated[int, Field(ge=0)] = Field(
         72, description="How many hours after its end a day may still change and is swept again."
     )
+
+    @field_validator("langsmith_endpoint")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+            raise ValueError("it is no address such as https://api.smith.langchain.com")
+        return value
 
 
 def load_settings(**flags: Any) -> Settings:

@@ -1,5 +1,6 @@
 """Compare the copies of a project day, by id and content hash. Reads values, writes nothing."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -36,10 +37,7 @@ def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
     What the store keeps in quarantine is there, but not as a row; it is no difference.
     """
     yield from damage(other)
-    for kind, run_id in _compare(reference.runs, other.runs):
-        trace_id, content = reference.runs.get(run_id) or other.runs[run_id]
-        if kind != "missing" or content not in other.quarantined:
-            yield Difference(kind, other.copy, f"run {run_id} of trace {trace_id}")
+    yield from _compare_runs(reference, other)
     for kind, feedback_id in _compare(reference.feedback, other.feedback):
         if kind != "missing" or reference.feedback[feedback_id] not in other.quarantined:
             yield Difference(kind, other.copy, f"feedback {feedback_id}")
@@ -48,6 +46,26 @@ def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
         yield Difference("missing", other.copy, f"unplaced run with content {content}")
     if "store" not in (reference.copy, other.copy):
         yield from _compare_superseded(reference, other)
+
+
+def _compare_runs(reference: Inventory, other: Inventory) -> Iterator[Difference]:
+    """Run by run; a trace of several runs that is in one copy only is named once."""
+    sizes = {"missing": _trace_sizes(reference), "extra": _trace_sizes(other), "differs": Counter[UUID]()}
+    found: dict[tuple[Kind, UUID], list[UUID]] = defaultdict(list)
+    for kind, run_id in _compare(reference.runs, other.runs):
+        trace_id, content = reference.runs.get(run_id) or other.runs[run_id]
+        if kind != "missing" or content not in other.quarantined:
+            found[kind, trace_id].append(run_id)
+    for (kind, trace_id), run_ids in found.items():
+        if len(run_ids) > 1 and len(run_ids) == sizes[kind][trace_id]:
+            yield Difference(kind, other.copy, f"trace {trace_id} with its {len(run_ids)} runs")
+            continue
+        for run_id in run_ids:
+            yield Difference(kind, other.copy, f"run {run_id} of trace {trace_id}")
+
+
+def _trace_sizes(inventory: Inventory) -> Counter[UUID]:
+    return Counter(trace_id for trace_id, _ in inventory.runs.values())
 
 
 def _compare_superseded(reference: Inventory, other: Inventory) -> Iterator[Difference]:

@@ -4,12 +4,15 @@ The ledger in the store says the same; the file makes it known again when the st
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from lse.archive.files import write_atomically
 from lse.archive.layout import FETCH_RECORD
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class FetchRecord:
     """Files that runs link to and that could not be had."""
     server_runs: int | None
     server_traces: int | None
+    content_sha256: str
+    """Of the archive that the fetch left, as in its manifest; empty when there were no runs."""
     expires_at: str | None = None
     """When the source will delete the first of the traces, ISO 8601, UTC; None where it does not say."""
 
@@ -57,8 +62,11 @@ def write_fetch_record(folder: Path, record: FetchRecord) -> None:
 
 
 def read_fetch_record(folder: Path) -> FetchRecord | None:
-    """The record in the day's folder; None when no fetch has finished there."""
+    """The record in the day's folder; None when no fetch has finished there, or it cannot be read."""
     try:
         return FetchRecord(**json.loads((folder / FETCH_RECORD).read_bytes()))
     except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        logger.warning("%s cannot be read, as if the day had not been fetched.", folder / FETCH_RECORD)
         return None

@@ -9,6 +9,8 @@ from lse.archive.trace_file import make_trace
 from lse.models import RawRun, Trace
 
 _LINKS = frozenset({"s3_urls", "inputs_s3_urls", "outputs_s3_urls", "attachments"})
+_CONTENT = ("name", "inputs", "outputs", "error", "extra", "events", "tags")
+"""The members that both read APIs serve with the same value"""
 _SIGNATURE = re.compile(rb'\?[^"\\]*"')
 
 
@@ -35,12 +37,16 @@ def latest_runs(runs: Iterable[RawRun]) -> list[RawRun]:
 def _replaces(later: RawRun, before: RawRun) -> bool:
     if later.text == before.text or (before.ended and not later.ended):
         return False
-    return _lasting(later.text) != _lasting(before.text)
+    texts = [_lasting(run.text) for run in (later, before)]
+    if "project_id" in texts[0] and "session_id" in texts[1]:
+        # v2 serves fewer fields than v1: asked again through v2, an unchanged run keeps its fuller text.
+        texts = [{key: text.get(key, b"null") for key in _CONTENT} for text in texts]
+    return texts[0] != texts[1]
 
 
-def _lasting(text: bytes) -> list[tuple[str, bytes]]:
+def _lasting(text: bytes) -> dict[str, bytes]:
     """The members of a run, links to stored files without their signatures: those differ at every answer."""
-    return [(key, _SIGNATURE.sub(b'"', value) if key in _LINKS else value) for key, value in members(text)]
+    return {key: _SIGNATURE.sub(b'"', value) if key in _LINKS else value for key, value in members(text)}
 
 
 def missing_parents(trace: Trace) -> list[UUID]:

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+from lse.archive.fetch_record import read_fetch_record
 from lse.archive.files import sync_directory, write_atomically
 from lse.archive.layout import FETCH_RECORD, LOG, archived_files
-from lse.archive.manifest import Manifest, describe_folder
+from lse.archive.manifest import Manifest, content_sha256_of, describe_folder
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import open_zip
 from lse.errors import UsageError
@@ -59,6 +60,9 @@ def _set_aside(folder: Path, successor: Path) -> Path | None:
     if not folder.exists():
         return None
     if all(path.name in (FETCH_RECORD, LOG) for path in folder.iterdir()):
+        record = read_fetch_record(folder)
+        if record and record.content_sha256 != content_sha256_of(successor):
+            (folder / FETCH_RECORD).unlink()  # it tells of other files than those that come back
         for path in list(folder.iterdir()):
             path.rename(successor / path.name)
         folder.rmdir()

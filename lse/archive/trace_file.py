@@ -13,7 +13,7 @@ from lse.archive.files import atomic_file
 from lse.archive.identity import Unplaced, identify_feedback, identify_run
 from lse.archive.jsontext import one_line
 from lse.archive.layout import trace_file_name, trace_of_file
-from lse.errors import LseError
+from lse.errors import DifferencesFound, LseError
 from lse.models import RawFeedback, RawRun, StoredFile, Trace
 
 _HEAD = re.compile(
@@ -26,6 +26,8 @@ _TAIL = b"]}\n"
 
 class DamagedArchive(LseError):
     """An archived file does not have the form it was written in."""
+
+    exit_code = DifferencesFound.exit_code
 
 
 def trace_lines(trace: Trace) -> Iterator[bytes]:

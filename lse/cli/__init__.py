@@ -14,37 +14,47 @@ from types import FrameType
 
 from typer import Abort
 
-from lse.errors import Interrupted, LseError, UsageError
+from lse.errors import Interrupted, LseError, UsageError, from_os_error
 
 
 def main() -> None:
     """Run `lse` with the arguments of this process and exit."""
+    try:
+        sys.exit(_run())
+    except KeyboardInterrupt:  # before or after the command itself, which handles its own
+        sys.exit(Interrupted.exit_code)
+
+
+def _run() -> int:
+    """Run the command; its exit code."""
     # Our own process never traces itself into the account it archives.
     os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _interrupt)
     from lse.cli.app import app
-    from lse.cli.output import print_error, tell
+    from lse.cli.output import print_error
 
     try:
-        code = app(prog_name="lse", standalone_mode=False) or 0
-        if code == Interrupted.exit_code:
-            tell("lse: Stopped. Run the same command again: what is done is kept.")
-        sys.exit(code)
+        code = int(app(prog_name="lse", standalone_mode=False) or 0)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say no more
-        sys.exit(1)
+        return 1
     except Exception as error:  # the last resort: whatever went wrong is said in one line
-        if isinstance(error, LseError) or not logging.getLogger("lse").isEnabledFor(logging.DEBUG):
-            translated = _translate(error)
-            print_error(translated)
-            sys.exit(translated.exit_code)
-        raise
+        if not isinstance(error, LseError) and logging.getLogger("lse").isEnabledFor(logging.DEBUG):
+            raise
+        translated = _translate(error)
+        print_error(translated)
+        return translated.exit_code
+    if code == Interrupted.exit_code:
+        print_error(Interrupted("Stopped.", hint="Run the same command again: what is done is kept."))
+    return code
 
 
 def _translate(error: Exception) -> LseError:
     if isinstance(error, LseError):
         return error
+    if isinstance(error, OSError):
+        return from_os_error(error)
     if isinstance(error, Abort):
         return Interrupted("Stopped; nothing was changed.")
     if say := getattr(error, "format_message", None):  # how Typer's parser marks what a user may put right

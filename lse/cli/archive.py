@@ -8,7 +8,7 @@ import typer
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
 from lse.cli.selection import Known, Selection, takes_selection
-from lse.errors import AccessError, ConfigurationError, LseError
+from lse.errors import AccessError, ConfigurationError, LseError, from_os_error
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
 
@@ -39,14 +39,14 @@ def fetch(selection: Selection, dry_run: DryRun = False, json: Json = False) -> 
         if dry_run:
             _print_plan(opened, chosen, json)
             return
-        _run(_named("fetch"), opened, chosen, json)
+        _run("fetch", _named("fetch"), opened, chosen, json)
 
 
 def _add_plain_step(name: str, step: str, text: str) -> None:
     @app.command(name, help=text)
     @takes_selection
     def command(selection: Selection, json: Json = False) -> None:
-        _run_archived(_named(step), selection, json)
+        _run_archived(step, _named(step), selection, json)
 
 
 for _name, (_step, _text) in _PLAIN_STEPS.items():
@@ -66,7 +66,7 @@ def verify(
     def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
         return pipeline.verify(resources, day, progress, deep=deep)
 
-    _run_archived(step, selection, json)
+    _run_archived("verify", step, selection, json)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def restore(
     def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
         return pipeline.restore(resources, day, progress, force=force)
 
-    _run_archived(step, selection, json)
+    _run_archived("restore", step, selection, json)
 
 
 @app.command()
@@ -155,12 +155,12 @@ def _print_plan(
     print_plan(opened, days, trust_settled=trust_settled, json=json)
 
 
-def _run_archived(step: Step, selection: Selection, json: bool) -> None:
+def _run_archived(name: str, step: Step, selection: Selection, json: bool) -> None:
     with resources() as opened:
-        _run(step, opened, selection.of(archived_projects(opened)), json)
+        _run(name, step, opened, selection.of(archived_projects(opened)), json)
 
 
-def _run(step: Step, opened: "Resources", days: Sequence[ProjectDay], json: bool) -> None:
+def _run(name: str, step: Step, opened: "Resources", days: Sequence[ProjectDay], json: bool) -> None:
     """Run one step on each day, print each result, and exit with the first code that is not 0."""
     documents: list[Mapping[str, Any]] = []
     codes: list[int] = []
@@ -168,16 +168,17 @@ def _run(step: Step, opened: "Resources", days: Sequence[ProjectDay], json: bool
         try:
             with opened.lock(day), progress_bar(str(day), waited=opened.waited) as progress:
                 result = step(opened, day, progress)
-        except (AccessError, ConfigurationError):
-            raise  # no other day would fare better
-        except LseError as error:
+        except (LseError, OSError) as failure:
             if len(days) == 1:
                 raise
-            result = failed("", error)
+            error = failure if isinstance(failure, LseError) else from_os_error(failure)
+            result = failed(name, error)
         codes.append(result.exit_code)
         documents.append({"project": day.project, "date": str(day.day), **result_document(result)})
         if not json:
             print_result(str(day), result)
+        if result.exit_code in (AccessError.exit_code, ConfigurationError.exit_code):
+            break  # no other day would fare better
     if json:
         print_json(documents[0] if len(days) == 1 else documents)
     raise typer.Exit(next((code for code in codes if code), 0))

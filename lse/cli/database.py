@@ -36,17 +36,19 @@ def status(json: Json = False) -> None:
     """Say which database is used, whether it answers, and at which revision its schema is."""
     from lse.store.migrate import current, head
 
+    url = settings().database_url
     facts: dict[str, str | None] = {"database": "LSE_DATABASE_URL"}
-    if settings().database_url is None:
-        server = _embedded().status()
-        state = "running" if server.running else "stopped"
-        facts = {
-            "database": "embedded",
-            "server": f"{state}, {'stays' if server.stays else 'started as needed'}",
-        }
-        facts["folder"] = str(server.folder)
-    with resources() as opened:
-        facts["revision"] = current(opened.database_url)
+    if url is not None:
+        facts["revision"] = current(url.get_secret_value())
+    else:
+        embedded = _embedded()
+        server = embedded.status()
+        state = "running" if server.running else "stopped" if server.folder.exists() else "not made yet"
+        stays = "stays" if server.stays else "started as needed"
+        facts = {"database": "embedded", "server": f"{state}, {stays}", "folder": str(server.folder)}
+        if server.folder.exists():
+            with embedded.running() as address:
+                facts["revision"] = current(address)
     facts["latest revision"] = head()
     if json:
         print_json({name.replace(" ", "_"): value for name, value in facts.items()})

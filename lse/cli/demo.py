@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lse.cli.options import resources, settings
-from lse.cli.output import print_data, print_line, tell
+from lse.cli.output import print_data, print_line
 from lse.errors import ConfigurationError
 from lse.models.day import ProjectDay
 
@@ -76,8 +76,9 @@ def _sandbox(folder: Path) -> Iterator["Sandbox"]:
 
 
 def _write_sample(sandbox: "Sandbox", traces: int) -> None:
-    from lse.sandbox.sample import write_sample
+    from lse.cli.sandbox import sample_writer
 
+    write_sample = sample_writer()
     days = (LAST_DAY - FIRST_DAY).days + 1
     written = write_sample(
         sandbox.langsmith.url, _KEY, end=LAST_DAY, days=days, traces_per_day=traces, projects=PROJECTS
@@ -94,7 +95,6 @@ def _sweep() -> int:
     from lse.cli.sweep import sweep_by_flow
     from lse.pipeline import exit_code
 
-    tell("(Prefect starts a temporary server of its own; the first start takes some seconds.)")
     codes = []
     for project in PROJECTS:
         for number in range((LAST_DAY - FIRST_DAY).days + 1):

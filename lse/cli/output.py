@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lse.errors import LseError
-from lse.formats import visible
+from lse.formats import one_line, visible
 from lse.models.results import Progress, StepResult
 
 
@@ -30,17 +30,19 @@ def print_json(value: Any) -> None:
 
 def print_line(text: str) -> None:
     """Write a line for people to stdout."""
-    print_data(visible(text) + "\n")
+    print_data(one_line(text) + "\n")
 
 
 def tell(text: str) -> None:
     """Write a line for people to stderr."""
-    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.write(one_line(text) + "\n")
     sys.stderr.flush()
 
 
 def print_error(error: LseError) -> None:
     """Say what happened and what to do next: on stderr, and as the JSON document when one was asked for."""
+    if not error.message:
+        return  # the help that stands above says it all
     tell(f"lse: {error.message}")
     if error.hint:
         tell(f"     {error.hint}")

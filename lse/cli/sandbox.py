@@ -7,18 +7,21 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 import typer
 
 from lse.cli.options import settings
 from lse.cli.output import print_line, tell
-from lse.errors import TemporaryError, UsageError
+from lse.errors import ConfigurationError, TemporaryError, UsageError
 from lse.models.day import parse_day
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lse.sandbox import Sandbox
+    from lse.sandbox.sample import SampleSummary
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -31,8 +34,12 @@ Endpoint = Annotated[
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="Port of the LangSmith server; 0 takes a free one.")] = 1984,
-    drive_port: Annotated[int, typer.Option(help="Port of the Drive server; 0 takes a free one.")] = 1985,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the LangSmith server; 0 takes a free one.")
+    ] = 1984,
+    drive_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the Drive server; 0 takes a free one.")
+    ] = 1985,
     api_key: Annotated[str, typer.Option(help="The key that the LangSmith server accepts.")] = _KEY,
     rate_limits: Annotated[
         bool, typer.Option(help="Refuse calls above LangSmith's published rates.")
@@ -57,7 +64,9 @@ def serve(
 
 @app.command()
 def load(
-    file: Annotated[Path, typer.Argument(help="Raw LangSmith runs, one JSON object a line.", exists=True)],
+    file: Annotated[
+        Path, typer.Argument(help="Raw LangSmith runs, one JSON object a line.", exists=True, dir_okay=False)
+    ],
     project: Annotated[str, typer.Option("--project", "-p", help="The project to put them into.")],
     endpoint: Endpoint = None,
 ) -> None:
@@ -75,12 +84,13 @@ def sample(
     traces: Annotated[int, typer.Option(min=1, help="Traces per project and day.")] = 12,
 ) -> None:
     """Let a small research agent write traces into a running sandbox through the real LangSmith SDK."""
-    from lse.sandbox.sample import write_sample
-
+    write_sample = sample_writer()
+    address = _address(endpoint)
+    _post(f"{address}/_sandbox/faults", b"[]", method="GET")  # is it there, and a sandbox?
     last: date = parse_day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
     key = settings().langsmith_api_key
     written = write_sample(
-        _address(endpoint),
+        address,
         key.get_secret_value() if key else _KEY,
         seed=seed,
         end=last,
@@ -91,6 +101,18 @@ def sample(
         print_line(
             f"{day.project}/{day.day}: {day.runs} runs in {day.traces} traces, {day.feedback} feedback"
         )
+
+
+def sample_writer() -> "Callable[..., SampleSummary]":
+    """The sample application. Raises `ConfigurationError` when the packages it needs are not installed."""
+    try:
+        from lse.sandbox.sample import write_sample
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The sample application needs the package {error.name}.",
+            hint="pip install 'lse[sandbox,embedded]', or in a checkout: pip install '.[sandbox,embedded]'.",
+        ) from None
+    return write_sample
 
 
 def _write_key(sandbox: "Sandbox", folder: Path) -> Path:
@@ -112,7 +134,7 @@ def _environment(langsmith: str, api_key: str, drive: str, drive_key: Path) -> l
 
 def _address(endpoint: str | None) -> str:
     address = (endpoint or settings().langsmith_endpoint).rstrip("/")
-    if not address.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]")):
+    if urlsplit(address).hostname not in ("127.0.0.1", "localhost", "::1"):
         raise UsageError(
             f"{address} is no sandbox: a sandbox runs on this machine.",
             hint="Start one with `lse sandbox serve` and set LANGSMITH_ENDPOINT to its address.",
@@ -120,17 +142,24 @@ def _address(endpoint: str | None) -> str:
     return address
 
 
-def _post(url: str, body: bytes) -> bytes:
-    request = Request(url, data=body, method="POST")  # noqa: S310 - a loopback address, checked
+def _post(url: str, body: bytes, method: str = "POST") -> bytes:
+    request = Request(url, data=body if method == "POST" else None, method=method)  # noqa: S310 - a loopback address, checked
     try:
         with urlopen(request, timeout=120) as answer:  # noqa: S310
             content: bytes = answer.read()
             return content
     except HTTPError as error:
-        reason = error.read().decode("utf-8", "replace")
-        raise UsageError(f"The sandbox refused the file ({error.code}): {reason[:300]}") from None
+        raise UsageError(f"The sandbox refused it: {_reason(error)}") from None
     except URLError as error:
         raise TemporaryError(
             f"The sandbox does not answer ({type(error.reason).__name__}).",
             hint="Start it: lse sandbox serve",
         ) from None
+
+
+def _reason(error: HTTPError) -> str:
+    """What the sandbox says is wrong."""
+    try:
+        return str(json.loads(error.read())["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {error.code}"

@@ -2,13 +2,14 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import typer
 
 from lse.cli.options import export_flags, settings
-from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
+from lse.cli.output import failed, print_json, print_result, progress_bar, result_document, tell
 from lse.errors import BusyError, TemporaryError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import exit_code, full_sweep, run_step
@@ -69,6 +70,8 @@ def sweep_by_flow(day: ProjectDay, skip: Collection[str], force: bool, *, quiet:
 
     Raises `TemporaryError` when no Prefect server can be reached or started.
     """
+    if not os.environ.get("PREFECT_API_URL") and "flows.full_sweep" not in sys.modules and not quiet:
+        tell("Starting a temporary Prefect server; the first start takes some seconds.")
     prepare_prefect(settings())
     export_flags()
     flow = importlib.import_module("flows.full_sweep").full_sweep  # Prefect takes seconds to import

@@ -30,6 +30,11 @@ def inert_cell(cell: Cell) -> str:
     return f"'{text}" if isinstance(cell, str) and _FORMULA.match(text) else text
 
 
+def one_line(text: str) -> str:
+    """`text` on one line: line breaks and tabs, which names may hold, as spaces; the rest as in `visible`."""
+    return visible(" ".join(text.split("\n")).replace("\t", " "))
+
+
 def visible(text: str) -> str:
     """`text` without characters that move the cursor, change colours or reverse the writing."""
     return _UNSEEN.sub("", text)

@@ -10,7 +10,8 @@ from typing import Any
 from lse.archive import catalogue
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
-from lse.errors import TemporaryError, UsageError
+from lse.archive.manifest import content_sha256_of
+from lse.errors import DifferencesFound, TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.resources import Resources
 
@@ -53,7 +54,31 @@ def archived_projects(resources: Resources) -> set[str]:
 def settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:
     """The record of a complete fetch that began after the day's settle time; a sweep trusts it."""
     record = read_fetch_record(resources.folder(day))
-    return record if record and record.complete and record.time >= settles_at(resources, day) else None
+    if (
+        record
+        and record.complete
+        and record.time >= settles_at(resources, day)
+        and as_fetched(resources, day)
+    ):
+        return record
+    return None
+
+
+def as_fetched(resources: Resources, day: ProjectDay) -> bool:
+    """Whether the day's files are still what the last fetch left; True also where none was recorded."""
+    folder = resources.folder(day)
+    record = read_fetch_record(folder)
+    return record is None or record.content_sha256 == content_sha256_of(folder)
+
+
+def require_as_fetched(resources: Resources, day: ProjectDay) -> None:
+    """Raise `DifferencesFound` when files were changed or lost since the last fetch: they must not spread."""
+    if archived_files(resources.folder(day)) and not as_fetched(resources, day):
+        raise DifferencesFound(
+            f"The files in {resources.folder(day)} are not those that the last fetch left.",
+            hint=f"Fetch them again: lse archive fetch {options(day)}; "
+            f"or bring them back: lse archive restore {options(day)} --force",
+        )
 
 
 def settles_at(resources: Resources, day: ProjectDay) -> datetime:
@@ -62,13 +87,22 @@ def settles_at(resources: Resources, day: ProjectDay) -> datetime:
 
 
 def is_empty(resources: Resources, day: ProjectDay) -> bool:
-    """Whether a finished fetch found the day without runs. Raises `UsageError` when nothing was fetched."""
+    """Whether a finished fetch found the day without runs.
+
+    Raises `UsageError` when nothing was fetched, `DifferencesFound` when what was fetched is gone.
+    """
     if archived_files(resources.folder(day)) or resources.zip_path(day).exists():
         return False
-    if read_fetch_record(resources.folder(day)) is None:
+    record = read_fetch_record(resources.folder(day))
+    if record is None:
         raise UsageError(
             f"Nothing of {day} is archived in {resources.folder(day)}.",
             hint=f"Fetch it first: lse archive fetch {options(day)}",
+        )
+    if record.runs or record.unplaced:
+        raise DifferencesFound(
+            f"The trace files of {day} are gone; the last fetch left {counted(record.runs, 'run')}.",
+            hint=f"Bring them back: lse archive restore {options(day)}; or fetch them again.",
         )
     return True
 

@@ -81,10 +81,11 @@ def _assemble(
         missing_files=files.missing,
         server_runs=proof.server.runs if proof.server else None,
         server_traces=proof.server.traces if proof.server else None,
+        content_sha256=content_sha256_of(folder),
         expires_at=tally.expires_at.isoformat(timespec="seconds") if tally.expires_at else None,
     )
     vanished = tally.vanished + runs_of_other_traces(folder, index) if proof.complete else 0
-    add_to_log(folder, tally.entry(record.fetched_at, vanished, content_sha256_of(folder)))
+    add_to_log(folder, tally.entry(record.fetched_at, vanished, record.content_sha256))
     write_fetch_record(folder, record)
     return record
 
@@ -161,8 +162,6 @@ def _fetched(record: FetchRecord) -> StepResult:
         "done" if whole else "partial",
         f"{found}; {state}: {record.reason}{unplaced}",
         {**fetch_facts(record), "fetched_at": record.fetched_at},
-        hint=""
-        if whole
-        else "Run it again later; a day that stays partial is shown by `lse status`.",
+        hint="" if whole else "Run it again later; a day that stays partial is shown by `lse status`.",
         exit_code=0 if whole else IncompleteError.exit_code,
     )

@@ -11,7 +11,7 @@ from lse.archive.reading import open_day
 from lse.archive.restore import restore_zip
 from lse.errors import IncompleteError, UsageError
 from lse.models import Progress, ProjectDay, StepResult
-from lse.pipeline.common import counted, fetch_facts, is_empty, no_progress
+from lse.pipeline.common import counted, fetch_facts, is_empty, no_progress, require_as_fetched
 from lse.resources import Resources
 
 
@@ -19,6 +19,7 @@ def load(resources: Resources, day: ProjectDay, progress: Progress = no_progress
     """Load the trace files of `day`, or its zip where they are gone, into the store."""
     if is_empty(resources, day):
         return StepResult("load", "unchanged", "no traces on this day, so there is nothing to load")
+    require_as_fetched(resources, day)
     store, record = resources.store, read_fetch_record(resources.folder(day))
     with open_day(resources.folder(day), resources.zip_path(day)) as archive:
         result = store.load(
@@ -45,20 +46,26 @@ def load(resources: Resources, day: ProjectDay, progress: Progress = no_progress
 def restore(
     resources: Resources, day: ProjectDay, progress: Progress = no_progress, *, force: bool = False
 ) -> StepResult:
-    """Bring the trace files of `day` back from the target, or from the local zip when no target is set."""
+    """Bring the trace files of `day` back from the target, or else from the local zip."""
     path = resources.zip_path(day)
     with tempfile.TemporaryDirectory(prefix="lse-restore-") as scratch:
-        if resources.settings.target is not None:
-            path = Path(scratch) / path.name
-            resources.target.get(archive_name(day), path, lambda got: progress(got, None))
-        elif not path.exists():
-            raise UsageError(f"{path} does not exist and no target is set.", hint="Set LSE_TARGET.")
+        path = _download(resources, day, Path(scratch) / path.name, progress) or path
+        if not path.exists():
+            raise UsageError(f"{path} does not exist, and no target holds the day.", hint="Set LSE_TARGET.")
         manifest, kept = restore_zip(path, resources.folder(day), day, force=force)
     moved = f"; what was there is in {kept}" if kept else ""
     summary = f"{counted(len(manifest.files), 'file')} in {resources.folder(day)}{moved}"
     return StepResult(
         "restore", "done", summary, {**manifest.counts, "content_sha256": manifest.content_sha256}
     )
+
+
+def _download(resources: Resources, day: ProjectDay, path: Path, progress: Progress) -> Path | None:
+    """Fetch the target's zip to `path`; None when no target is set, or it holds none."""
+    if resources.settings.target is None or resources.target.find(archive_name(day)) is None:
+        return None
+    resources.target.get(archive_name(day), path, lambda got: progress(got, None))
+    return path
 
 
 def _adding_up(progress: Progress, total: int | None) -> Callable[[int], None]:

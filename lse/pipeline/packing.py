@@ -11,7 +11,7 @@ from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import ZipInfo, describe_zip, open_zip, write_zip
 from lse.errors import DifferencesFound, UsageError
 from lse.models import Figure, Progress, ProjectDay, StepResult
-from lse.pipeline.common import counted, is_empty, no_progress, note, options, sized
+from lse.pipeline.common import counted, is_empty, no_progress, note, options, require_as_fetched, sized
 from lse.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -27,9 +27,10 @@ def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress
         return StepResult("pack", "unchanged", "no traces on this day, so there is nothing to pack")
     if not archived_files(folder):
         return StepResult("pack", "unchanged", f"the trace files are gone, and {path} stays as it is")
+    require_as_fetched(resources, day)
     manifest = describe_folder(folder, day)
     progress(0, None)
-    before = _sound_manifest(path)
+    before = _sound_manifest(path, day)
     if before is not None and (lost := _lost(before, manifest)):
         raise DifferencesFound(
             f"{path} holds more of {counted(len(lost), 'file')} than {folder}, first of {lost[0]}.",
@@ -58,9 +59,7 @@ def upload(resources: Resources, day: ProjectDay, progress: Progress = no_progre
         if is_empty(resources, day):
             return StepResult("upload", "unchanged", "no traces on this day, so there is nothing to upload")
         raise UsageError(f"{path} does not exist.", hint=f"Pack it first: lse archive zip {options(day)}")
-    with open_zip(path) as archive:
-        archive.check()
-        manifest = archive.manifest
+    manifest = _checked_manifest(path, day)
     before = target.find(archive_name(day))
     properties = {
         "lse": "1",
@@ -113,12 +112,22 @@ def _is_less(held: tuple[int, int], entry: FileEntry) -> bool:
     return runs < entry.runs or feedback < entry.feedback
 
 
-def _sound_manifest(path: Path) -> Manifest | None:
+def _checked_manifest(path: Path, day: ProjectDay) -> Manifest:
+    """The manifest of a zip, every file read. Raises `DamagedArchive`, also for another day's zip."""
+    with open_zip(path) as archive:
+        if archive.manifest.day != day:
+            raise DamagedArchive(
+                f"{path} holds {archive.manifest.day}, not {day}.",
+                hint=f"Write it again: lse archive zip {options(day)}",
+            )
+        archive.check()
+        return archive.manifest
+
+
+def _sound_manifest(path: Path, day: ProjectDay) -> Manifest | None:
     """The manifest of an existing zip; None when it must be written, because it is absent or damaged."""
     try:
-        with open_zip(path) as archive:
-            archive.check()
-            return archive.manifest
+        return _checked_manifest(path, day)
     except FileNotFoundError:
         return None
     except DamagedArchive as error:

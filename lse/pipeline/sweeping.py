@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from lse.errors import LseError
+from lse.errors import LseError, from_os_error
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import forget_failure, no_progress, note, settled
 from lse.pipeline.fetching import fetch
@@ -94,7 +94,8 @@ def _sweep_step(
     begin = time.monotonic()
     try:
         result = run(step, resources, day)
-    except LseError as error:
+    except (LseError, OSError) as failure:
+        error = failure if isinstance(failure, LseError) else from_os_error(failure)
         logger.debug("The step %s of %s failed.", step, day, exc_info=True)
         result = StepResult(step, "failed", error.message, hint=error.hint, exit_code=error.exit_code)
         note(resources, day, failed_step=step, failure=error.message)

@@ -10,9 +10,9 @@ from lse.archive.inventory import inventory_of_folder, inventory_of_zip
 from lse.archive.layout import archive_name, archived_files
 from lse.archive.manifest import describe_folder
 from lse.archive.zip import describe_zip
-from lse.errors import DifferencesFound, IncompleteError
+from lse.errors import AccessError, DifferencesFound, IncompleteError, LseError, TemporaryError
 from lse.models import Figure, Inventory, Progress, ProjectDay, StepResult
-from lse.pipeline.common import counted, is_empty, no_progress, note, options
+from lse.pipeline.common import as_fetched, counted, is_empty, no_progress, note, options
 from lse.resources import Resources
 from lse.store import LedgerEntry, Store
 from lse.targets import StoredObject
@@ -29,6 +29,8 @@ class _Copies:
     """Each copy that is there, with what it holds."""
     differences: list[Difference] = field(default_factory=list)
     """What is missing as a whole, or differs by its hashes."""
+    unchecked: list[LseError] = field(default_factory=list)
+    """Why a copy could not be looked at."""
 
     def add(self, inventory: Inventory) -> None:
         self.inventories.append(inventory)
@@ -75,6 +77,9 @@ def _read_local(resources: Resources, day: ProjectDay, copies: _Copies, entry: L
         copies.add(inventory_of_zip(path, "zip"))
     elif entry and entry.packed_at:
         copies.miss("zip", path.name)
+    if not as_fetched(resources, day):
+        copies.differences.append(Difference("damaged", "files", "they are not what the last fetch left"))
+        copies.inventories.reverse()  # the zip is the better reference
 
 
 def _read_target(
@@ -84,7 +89,11 @@ def _read_target(
     if resources.settings.target is None:
         return
     name = archive_name(day)
-    stored = resources.target.find(name)
+    try:
+        stored = resources.target.find(name)
+    except (AccessError, TemporaryError) as error:
+        copies.unchecked.append(error)
+        return
     if stored is None:
         if entry and entry.uploaded_at:
             copies.miss("target", name)
@@ -151,7 +160,9 @@ def _verified(
         f"no differences (copies: {held})",
         figures,
         doubts,
-        exit_code=IncompleteError.exit_code if doubts else 0,
+        exit_code=next(
+            (error.exit_code for error in copies.unchecked), IncompleteError.exit_code if doubts else 0
+        ),
     )
 
 
@@ -163,11 +174,14 @@ def _repair(day: ProjectDay, differences: list[Difference], reference: str) -> s
     copies = {reference if difference.kind == "extra" else difference.copy for difference in differences}
     commands = {"files": "restore", "zip": "zip", "target": "upload", "store": "to-db"}
     command = next(command for copy, command in commands.items() if copy in copies)
-    return f"Write that copy again: lse archive {command} {options(day)}"
+    force = " --force" if command == "restore" else ""
+    return f"Write that copy again: lse archive {command} {options(day)}{force}"
 
 
 def _doubts(day: ProjectDay, copies: _Copies, record: FetchRecord | None) -> Iterator[str]:
     """What keeps copies that agree from being proved complete."""
+    for error in copies.unchecked:
+        yield f"the target could not be checked: {error.message}"
     if len(copies.held) < 2:
         yield f"only one copy of {day} exists, so nothing could be compared"
     if record is not None and not record.complete:

@@ -73,8 +73,15 @@ def report_names() -> list[str]:
 
 def report_summary(name: str) -> str:
     """The first line of a report's docstring, read without importing it."""
-    text = Path(__file__).with_name(f"{name.replace('-', '_')}.py").read_text("utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return (ast.get_docstring(_parsed(name)) or "").partition("\n")[0]
+
+
+def report_formats(name: str) -> tuple[str, ...]:
+    """A report's `FORMATS`, read without importing it."""
+    for node in _parsed(name).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FORMATS":
+            return tuple(ast.literal_eval(node.value))
+    return ()
 
 
 def find_report(name: str) -> Report:
@@ -82,3 +89,7 @@ def find_report(name: str) -> Report:
     if name not in report_names():
         raise UsageError(f"There is no report {name!r}.", hint=f"Reports: {', '.join(report_names())}.")
     return cast(Report, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def _parsed(name: str) -> ast.Module:
+    return ast.parse(Path(__file__).with_name(f"{name.replace('-', '_')}.py").read_text("utf-8"))

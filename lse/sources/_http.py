@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_WORTH_A_WARNING = 3
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 _WORTH_SAYING = 1.0
 """Seconds; shorter waits are not logged."""
@@ -337,4 +338,6 @@ def _retry_after(response: requests.Response) -> float | None:
 def _log_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     wait = state.next_action.sleep if state.next_action else 0
-    logger.info("%s Trying again in %.1f s (attempt %d).", error, wait, state.attempt_number)
+    # The first faults of a call pass unnoticed; what lasts is said once, since a call may go on for minutes.
+    level = logging.WARNING if state.attempt_number == _WORTH_A_WARNING else logging.INFO
+    logger.log(level, "%s Trying again in %.1f s (attempt %d).", error, wait, state.attempt_number)

@@ -76,7 +76,7 @@ class LangSmithSource:
         similar = difflib.get_close_matches(name, names, n=3) or sorted(names)[:5]
         raise UsageError(
             f"LangSmith has no project called {name!r}.",
-            hint=f"It has: {', '.join(similar)}."
+            hint=f"Of its {len(names)} projects, the nearest: {', '.join(similar)}."
             if similar
             else "The workspace of this key has no projects.",
         )

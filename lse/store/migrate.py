@@ -13,9 +13,10 @@ from alembic.config import Config
 from psycopg import Error as PsycopgError
 from sqlalchemy.pool import NullPool
 
+from lse.errors import UsageError
 from lse.store.connection import connect, translate
 from lse.store.queries import QUERIES
-from lse.store.revisions import check, check_known, current, head, migrations_folder
+from lse.store.revisions import check, check_known, current, head, is_known, migrations_folder
 
 __all__ = ["check", "current", "downgrade", "head", "transaction", "upgrade"]
 
@@ -42,8 +43,8 @@ def upgrade(url: str) -> None:
 def downgrade(url: str, revision: str) -> None:
     """Bring the database down to `revision`; `base` removes every table of `lse` and the rows in them."""
     check_known(current(url))
-    if revision != "base":
-        check_known(revision)
+    if revision != "base" and not is_known(revision):
+        raise UsageError(f"There is no revision {revision!r}.", hint="`lse db status` names the current one.")
     with transaction(url) as connection:
         command.downgrade(_config(connection), revision)
 

@@ -45,9 +45,15 @@ def check_revision(revision: str | None) -> None:
     raise ConfigurationError(f"The database {state}.", hint="Run `lse db upgrade`.")
 
 
+def is_known(revision: str) -> bool:
+    """Whether this `lse` has a migration to `revision`."""
+    files = (migrations_folder() / "versions").glob("[0-9]*.py")
+    return revision in {file.name.split("_")[0] for file in files}
+
+
 def check_known(revision: str | None) -> None:
     """Raise `ConfigurationError` for a revision that this `lse` does not have."""
-    if revision is not None and not list((migrations_folder() / "versions").glob(f"{revision}_*.py")):
+    if revision is not None and not is_known(revision):
         raise ConfigurationError(
             "The database is at a revision that this lse does not know.",
             hint="Install the lse that wrote it, or a later one.",

@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from lse.errors import ConfigurationError
+from lse.errors import ConfigurationError, UsageError
 from lse.models import ProjectDay, RawRun, Trace
 from lse.store import LoadResult, Store, migrate
 from lse.store.migrate import transaction
@@ -136,7 +136,7 @@ def test_a_schema_that_is_behind_is_named_with_what_to_do(empty_database_url: st
 
 
 def test_a_revision_that_is_none_is_refused(database_url: str) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(UsageError):
         migrate.downgrade(database_url, "0000")
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,9 @@ import psycopg
 import pytest
 
 from lse.archive.layout import archived_files
+from lse.archive.manifest import describe_folder
 from lse.archive.trace_file import DamagedArchive, read_trace_file
+from lse.archive.zip import write_zip
 from lse.errors import BusyError, ConfigurationError, DifferencesFound, UsageError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import exit_code, fetch, full_sweep, load, pack, report, restore, upload, verify
@@ -328,12 +330,13 @@ def test_a_file_that_is_gone_is_named_and_restored_byte_for_byte(lab: Lab) -> No
     result = lab.verify()
     assert result.exit_code == 3
     assert set(result.details) == {
-        line
-        for run in trace.runs
-        for copy in ("zip", "store")
-        for line in [f"run {run.id} of trace {trace.id} is only in {copy}"]
-    } | {f"feedback {item.id} is only in {copy}" for item in trace.feedback for copy in ("zip", "store")}
-    assert result.hint == "Write that copy again: lse archive restore --project chat --date 2025-09-13"
+        "files: they are not what the last fetch left",
+        f"trace {trace.id} with its {len(trace.runs)} runs is missing in files",
+        *(f"feedback {item.id} is missing in files" for item in trace.feedback),
+    }
+    assert result.hint == (
+        "Write that copy again: lse archive restore --project chat --date 2025-09-13 --force"
+    )
     lab.step(restore, force=True)
     assert path.read_bytes() == before
     assert lab.verify().exit_code == 0
@@ -344,8 +347,10 @@ def test_a_changed_byte_in_a_file_is_found(lab: Lab) -> None:
     path = lab.files()[0]
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"success"', b'"successs"', 1))
-    (line, *_) = lab.verify().details
-    assert line.startswith("run ")
+    first, second, *_ = lab.verify().details
+    assert first == "files: they are not what the last fetch left"
+    assert second.startswith("run ")
+    assert second.endswith("differs in files")
     path.write_bytes(content[:-3])
     assert f"files: {path.name} is damaged: it ends too early." in lab.verify().details
 
@@ -408,13 +413,73 @@ def test_verify_of_a_day_nobody_fetched_is_a_wrong_command(lab: Lab) -> None:
 # --- nothing shrinks
 
 
+def test_a_settled_day_that_lost_a_file_is_fetched_again(lab: Lab) -> None:
+    lab.sweep()
+    before = set(lab.texts())
+    lab.files()[0].unlink()
+    results = lab.sweep()
+    assert (results["fetch"].state, exit_code(results.values())) == ("done", 0)
+    assert set(lab.texts()) == before
+
+
+def test_a_change_to_a_file_is_never_spread_and_the_next_sweep_heals_it(lab: Lab) -> None:
+    lab.sweep()
+    path = lab.files()[0]
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b'"success"', b'"sUccess"', 1))
+    for step in (pack, load):
+        with pytest.raises(DifferencesFound, match="not those that the last fetch left"):
+            lab.step(step)
+    assert exit_code(lab.sweep().values()) == 0
+    assert path.read_bytes() == before
+
+
+def test_files_that_are_all_gone_are_missed_and_not_taken_for_an_empty_day(lab: Lab) -> None:
+    lab.sweep()
+    lab.zip.unlink()
+    for path in archived_files(lab.folder):
+        path.unlink()
+    for step in (pack, load):
+        with pytest.raises(DifferencesFound, match="are gone; the last fetch left"):
+            lab.step(step)
+    assert lab.step(restore).state == "done"
+    assert lab.verify().exit_code == 3  # the zip is missed too
+    assert lab.step(pack).state == "done"
+    assert lab.verify().exit_code == 0
+
+
+def test_the_zip_of_another_day_is_neither_uploaded_nor_kept(lab: Lab) -> None:
+    lab.sweep()
+    before = lab.zip.read_bytes()
+    other = ProjectDay(DAY.project, DAY.day - timedelta(days=1))
+    write_zip(lab.folder, describe_folder(lab.folder, other), lab.zip)
+    with pytest.raises(DamagedArchive, match="holds chat/2025-09-12, not chat/2025-09-13"):
+        lab.step(upload)
+    assert lab.step(pack).state == "done"
+    assert lab.zip.read_bytes() == before
+
+
+def test_restore_takes_the_local_zip_where_the_target_holds_none(lab: Lab) -> None:
+    lab.sweep()
+    before = {path.name: path.read_bytes() for path in archived_files(lab.folder)}
+    with lab.resources() as resources:
+        resources.target.trash("chat/2025-09-13.zip")
+    for path in archived_files(lab.folder):
+        path.unlink()
+    assert lab.step(restore).state == "done"
+    assert {path.name: path.read_bytes() for path in archived_files(lab.folder)} == before
+
+
 def test_packing_never_shrinks_a_zip(lab: Lab) -> None:
     lab.sweep()
     before = lab.zip.read_bytes()
     lab.files()[0].unlink()
-    with pytest.raises(DifferencesFound, match="holds more") as caught:
+    with pytest.raises(DifferencesFound, match="not those that the last fetch left") as caught:
         lab.step(pack)
     assert "lse archive restore" in caught.value.hint
+    (lab.folder / "_fetch.json").unlink()
+    with pytest.raises(DifferencesFound, match="holds more"):
+        lab.step(pack)
     shutil.rmtree(lab.folder)
     assert lab.step(pack).state == "unchanged"
     assert lab.zip.read_bytes() == before
