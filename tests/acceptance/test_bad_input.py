@@ -14,7 +14,7 @@ CASES = {
         ("archive", "fetch", "-p", "chat-reserch", "-d", "2025-09-14"),
         {},
         2,
-        "has: chat-research",
+        "the nearest: chat-research",
     ),
     "wrong key": (("archive", "fetch", *DAY), {"LANGSMITH_API_KEY": "wrong"}, 5, "LANGSMITH_API_KEY"),
     "no key": (("archive", "fetch", *DAY), {"LANGSMITH_API_KEY": None}, 7, "LANGSMITH_API_KEY is not set"),
