@@ -24,6 +24,7 @@ from urllib3.util import Retry
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
 from lse.settings import Settings
+from lse.sources._limits import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +77,6 @@ class TooMuch(TemporaryError):
         super().__init__(message, **more)
         self.weight = weight
         """2 when the server itself said that it was too large, else 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """At most `calls` within `seconds`."""
-
-    calls: int
-    seconds: float
 
 
 _UNEVEN = 0.2

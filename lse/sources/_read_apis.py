@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from lse.sources import Project, Window
-from lse.sources._http import Rate
+from lse.sources._limits import LIMITS, Rate
 
 _SKEW = timedelta(seconds=60)
 _LONGEST_WINDOW = timedelta(days=400)
@@ -106,9 +106,9 @@ class _V1:
         return str(following) if following else None
 
     def rate(self, window: Window) -> Rate:
-        """10 calls in 10 s for windows up to 7 days, else 3; a window without an end lasts until now."""
+        """By the length of the window; one without an end lasts until now."""
         recent = datetime.now(UTC) - window.start + _SKEW <= timedelta(days=7)
-        return Rate(10, 10) if recent else Rate(3, 10)
+        return LIMITS["v1_recent" if recent else "v1_older"]
 
 
 class _V2:
@@ -158,7 +158,7 @@ class _V2:
         return str(following) if following else None
 
     def rate(self, window: Window) -> Rate:  # noqa: ARG002 - one limit for every window
-        return Rate(300, 10)
+        return LIMITS["v2"]
 
 
 V1 = _V1()

@@ -19,12 +19,13 @@ from lse.models import StoredFile
 from lse.settings import Settings
 from lse.sources import Cost, Counts, Page, Project, Window
 from lse.sources._download import Downloads, FileRefused, LinkExpired
-from lse.sources._http import Call, LangSmithHttp, NotServed, Patience, Rate, TooMuch
+from lse.sources._http import Call, LangSmithHttp, NotServed, Patience, TooMuch
+from lse.sources._limits import LIMITS
 from lse.sources._read_apis import V1, V2, ReadApi
 
 logger = logging.getLogger(__name__)
 
-_GENERAL = Rate(2000, 60)  # LangSmith's usage limits: every path without a limit of its own
+_GENERAL = LIMITS["general"]
 _ASKED_AGAIN = 3
 _COUNTING = 4  # runs and traces, before the walk and after it
 _PAGE = 100  # largest page of projects and of feedback
@@ -160,7 +161,7 @@ class LangSmithSource:
     def _answers_v1(self) -> bool:
         """Whether v1 still answers; a server may have removed it whatever its flags say."""
         nothing = V1.query_one(Project("", ""), UUID(int=0))
-        rate = Rate(10, 10)
+        rate = LIMITS["v1_recent"]
         try:
             self._http.call(Call("POST", V1.path, rate, nothing), lambda answer: _texts(answer, V1))
         except NotServed:

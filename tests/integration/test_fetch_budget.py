@@ -14,7 +14,8 @@ from lse.resources import Resources
 from lse.sandbox.langsmith import LangSmithServer
 from lse.settings import load_settings
 from lse.sources import _walk
-from lse.sources._http import _UNEVEN, Rate, RateLimit
+from lse.sources._http import _UNEVEN, RateLimit
+from lse.sources._limits import Rate
 from lse.sources._read_apis import V1, V2
 
 DAY = ProjectDay("chat", date(2026, 1, 5))

@@ -18,7 +18,8 @@ from lse.cli.progress import bar
 from lse.cli.selection import Days, Selection, choose, days, takes_selection
 from lse.errors import UsageError
 from lse.models import ProjectDay
-from lse.sources._http import Rate, RateLimit
+from lse.sources._http import RateLimit
+from lse.sources._limits import Rate
 
 TODAY = date(2026, 3, 2)
 FIVE = date(2026, 1, 5)
