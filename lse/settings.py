@@ -52,6 +52,9 @@ class Settings(BaseSettings):
         True,
         description="Keep to LangSmith's published request rates. Turn off only for a server without limits.",
     )
+    fetch_hours: Annotated[float, Field(gt=0)] = Field(
+        6, description="How long the fetch of one day may take; it goes on at its page when run again."
+    )
     file_limit_mb: Annotated[int, Field(ge=0)] = Field(
         200, description="The largest attachment or payload file that is archived, in millions of bytes."
     )

@@ -1,8 +1,9 @@
 """The step `fetch`: bring the trace files of a day up to date, and prove that no run is missing."""
 
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,11 +44,27 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
     if spool.position.pages:
         logger.info("Continuing the fetch of %s after page %d.", day, spool.position.pages)
     total = expected.runs if expected else None
-    proof, index = walk_until_proved(source, window, spool, lambda runs: progress(runs, total))
+    watched = _until(day, resources.settings.fetch_hours, lambda runs: progress(runs, total))
+    proof, index = walk_until_proved(source, window, spool, watched)
     record = _assemble(resources, day, project, spool, index, proof)
     spool.discard()
     note(resources, day, **fetch_facts(record))
     return _fetched(record)
+
+
+def _until(day: ProjectDay, hours: float, progress: Callable[[int], None]) -> Callable[[int], None]:
+    """A progress that ends a walk of more than `hours`, after a page is on disk."""
+    deadline = time.monotonic() + hours * 3600
+
+    def advance(runs: int) -> None:
+        progress(runs)
+        if time.monotonic() > deadline:
+            raise TemporaryError(
+                f"The fetch of {day} took over {hours:g} hours.",
+                hint="Run it again, and it goes on at its page; or raise LSE_FETCH_HOURS.",
+            )
+
+    return advance
 
 
 def _assemble(

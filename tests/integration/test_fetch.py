@@ -504,6 +504,17 @@ def test_an_answer_that_drips_for_ever_has_a_deadline(api: str, make_lab: Callab
     assert time.monotonic() - begin < 4
 
 
+def test_a_fetch_that_takes_too_long_stops_and_goes_on_at_its_page(lab: Lab) -> None:
+    lab.server.load(many(), "chat")
+    lab.resources.settings = lab.settings.model_copy(update={"fetch_hours": 1e-9})
+    for _ in range(2):
+        with pytest.raises(TemporaryError, match="took over"):
+            lab.fetch()
+    lab.resources.settings = lab.settings
+    assert lab.fetch().exit_code == 0
+    assert (lab.record().complete, len(lab.runs())) == (True, 90)
+
+
 def test_a_server_that_is_not_there_is_soon_given_up(api: str, make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(api)
     lab.server.stop()

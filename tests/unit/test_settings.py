@@ -23,6 +23,7 @@ def test_the_defaults_spelled_out() -> None:
         "langsmith_workspace_id": None,
         "langsmith_api": "auto",
         "langsmith_rate_limit": True,
+        "fetch_hours": 6.0,
         "file_limit_mb": 200,
         "data_dir": Path("data"),
         "archive_dir": Path("archives"),
