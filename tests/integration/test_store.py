@@ -23,7 +23,7 @@ from lse.store.queries import QUERIES, parse_queries
 DAY = ProjectDay("chat", date(2025, 9, 13))
 T1 = UUID("0199d0aa-0000-7000-8000-000000000001")
 T2 = UUID("0199d0aa-0000-7000-8000-000000000002")
-GENUINE = Path("/work/shared/data/chat_langchain_trace_runs.jsonl")
+GENUINE = Path(os.environ.get("LSE_GENUINE_DATA", ""), "chat_langchain_trace_runs.jsonl")
 
 
 def run_id(number: int) -> UUID:
