@@ -52,7 +52,7 @@ def identify_run(text: bytes) -> RawRun:
         dotted_order=order,
         ended=fields.end_time is not None or _has_ended(fields.status),
         text=text,
-        started=_time(fields.start_time),
+        started=utc_time(fields.start_time),
     )
 
 
@@ -69,7 +69,7 @@ def expiry_of(text: bytes) -> datetime | None:
     """
     try:
         fields = _read(text, _RetentionFields, _decode_retention)
-        received = _time(fields.trace_first_received_at)
+        received = utc_time(fields.trace_first_received_at)
         lifetime = timedelta(seconds=fields.ttl_seconds)
         return received + lifetime if received is not None and lifetime >= timedelta() else None
     except (Unplaced, TypeError, OverflowError):
@@ -107,7 +107,7 @@ def _uuid(value: Any, name: str) -> UUID:
         raise Unplaced(f"{name} is no UUID") from None
 
 
-def _time(value: Any) -> datetime | None:
+def utc_time(value: Any) -> datetime | None:
     """An ISO time as aware UTC; LangSmith's v1 leaves the zone out and means UTC."""
     try:
         time = datetime.fromisoformat(value)

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
+from lse.archive.identity import utc_time
 from lse.archive.jsontext import members
 from lse.archive.trace_file import make_trace
 from lse.models import RawRun, Trace
 
 _LINKS = frozenset({"s3_urls", "inputs_s3_urls", "outputs_s3_urls", "attachments"})
 _CONTENT = ("name", "inputs", "outputs", "error", "extra", "events", "tags")
-"""The members that both read APIs serve with the same value"""
+"""The members that both read APIs serve with the same text"""
 _SIGNATURE = re.compile(rb'\?[^"\\]*"')
 
 
@@ -40,8 +42,14 @@ def _replaces(later: RawRun, before: RawRun) -> bool:
     texts = [_lasting(run.text) for run in (later, before)]
     if "project_id" in texts[0] and "session_id" in texts[1]:
         # v2 serves fewer fields than v1: asked again through v2, an unchanged run keeps its fuller text.
-        texts = [{key: text.get(key, b"null") for key in _CONTENT} for text in texts]
+        return _content(texts[0]) != _content(texts[1])
     return texts[0] != texts[1]
+
+
+def _content(text: dict[str, bytes]) -> list[Any]:
+    """What both read APIs say of a run, however they write it."""
+    end = utc_time(text.get("end_time", b"").strip(b'"').decode("utf-8", "replace"))
+    return [end, text.get("status", b"null").lower(), *(text.get(key, b"null") for key in _CONTENT)]
 
 
 def _lasting(text: bytes) -> dict[str, bytes]:

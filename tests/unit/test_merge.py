@@ -4,6 +4,7 @@ import json
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +131,35 @@ def test_a_missing_parent_and_a_missing_root_are_named() -> None:
     assert missing_parents(trace(run(1), run(3, parent=2))) == [an_id(3)]
     assert missing_parents(trace(run(2, parent=1))) == [T1, an_id(2)]
     assert missing_parents(trace(run(2))) == [T1]
+
+
+V1 = (
+    b'{"id":"0199d0aa-0000-7000-8000-000000000001","trace_id":"0199d0aa-0000-7000-8000-000000000001",'
+    b'"session_id":"s","status":"success","end_time":"2025-09-13T10:11:13","outputs":{"a":1},"ttl_seconds":9}'
+)
+V2 = (
+    b'{"id":"0199d0aa-0000-7000-8000-000000000001","trace_id":"0199d0aa-0000-7000-8000-000000000001",'
+    b'"project_id":"s","status":"SUCCESS","end_time":"2025-09-13T10:11:13Z","outputs":{"a":1}}'
+)
+
+
+def kept(*texts: bytes) -> bytes:
+    (run,) = latest_runs(map(identify_run, texts))
+    return run.text
+
+
+def test_an_unchanged_run_keeps_its_fuller_text_when_it_is_read_through_v2() -> None:
+    assert kept(V1, V2) == V1
+    assert kept(V2, V1) == V1
+
+
+@pytest.mark.parametrize(
+    "change", [(b'{"a":1}', b'{"a":2}'), (b"10:11:13Z", b"10:11:14Z"), (b"SUCCESS", b"ERROR")]
+)
+def test_a_run_that_changed_is_replaced_also_by_its_text_of_v2(change: tuple[bytes, bytes]) -> None:
+    assert kept(V1, V2.replace(*change)) == V2.replace(*change)
+
+
+def test_a_run_that_ended_is_replaced_also_by_its_text_of_v2() -> None:
+    pending = V1.replace(b'"success"', b'"pending"').replace(b'"2025-09-13T10:11:13"', b"null")
+    assert kept(pending, V2) == V2
