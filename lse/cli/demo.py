@@ -143,4 +143,5 @@ def _say_where(folder: Path) -> None:
 
 
 def _heading(text: str) -> None:
-    print_line(f"\n{text}\n{'-' * len(text)}")
+    for line in ("", text, "-" * len(text)):
+        print_line(line)
