@@ -5,16 +5,15 @@ python -m bench.day [runs] [repeats]
 
 import argparse
 import hashlib
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from bench import data
+from bench.measure import peak_memory, seconds_of
 from lse.archive.layout import archived_files
 from lse.archive.trace_file import write_trace
 from lse.models import ProjectDay
@@ -53,9 +52,9 @@ def main() -> None:
         )
         with Resources(settings) as resources:
             size = _write_day(resources, wanted.runs)
-            before = _peak()
+            before = peak_memory()
             rows = _measure(resources, wanted.repeats)
-            peak = _peak() - before
+            peak = peak_memory() - before
     print(f"one project day of {wanted.runs:,} runs, {size / 1e6:.1f} MB of trace files")
     print(f"{'':34}{'seconds':>9}   {'floor':38}{'seconds':>9}{'times':>8}")
     for row in rows:
@@ -74,8 +73,8 @@ def _measure(resources: Resources, repeats: int) -> list[Row]:
     """Each step once for real, then the repeatable ones several times; medians."""
     parameters = Request(_DAY.day, _DAY.day, _DAY.project).parameters
     store = resources.store
-    packed = _seconds(lambda: pack(resources, _DAY))
-    loaded = _seconds(lambda: load(resources, _DAY))
+    packed = seconds_of(lambda: pack(resources, _DAY))
+    loaded = seconds_of(lambda: load(resources, _DAY))
     read = _median(repeats, lambda: _read_all(resources))
     count = _median(repeats, lambda: store.query(_COUNT, parameters))
 
@@ -113,17 +112,7 @@ def _read_all(resources: Resources) -> None:
 
 
 def _median(repeats: int, work: Callable[[], object]) -> float:
-    return statistics.median(_seconds(work) for _ in range(repeats))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return statistics.median(seconds_of(work) for _ in range(repeats))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,15 @@ Both run in turn, in one process, on the same rows and the same embedded server;
 """
 
 import argparse
-import resource
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import psycopg
 
 from bench import data
+from bench.measure import peak_memory, seconds_of
 from lse.models import ProjectDay, Trace
 from lse.settings import load_settings
 from lse.store import Store
@@ -51,7 +49,7 @@ def main() -> None:
         server = EmbeddedPostgres(Path(folder), find_binaries(settings))
         with server.running() as url:
             upgrade(url)
-            before = _peak()
+            before = peak_memory()
             figures = [_measure(url, traces) for _ in range(wanted.repeats)]
     floor, first, again = (statistics.median(column) for column in zip(*figures, strict=True))
     print(f"{wanted.runs:,} runs, {size / 1e6:.1f} MB, {size / wanted.runs / 1e3:.1f} kB a run")
@@ -59,17 +57,17 @@ def main() -> None:
     for name, seconds in (("raw COPY into jsonb", floor), ("load", first), ("load again, unchanged", again)):
         rate, speed = wanted.runs / seconds, size / seconds / 1e6
         print(f"{name:26}{seconds:9.2f}{rate:10,.0f}{speed:8.1f}{floor / seconds:10.2f}")
-    print(f"peak memory above the rows themselves: {_peak() - before:.0f} MB")
+    print(f"peak memory above the rows themselves: {peak_memory() - before:.0f} MB")
 
 
 def _measure(url: str, traces: list[Trace]) -> tuple[float, float, float]:
     store = Store(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_FLOOR_TABLE)
-        floor = _seconds(lambda: _copy_raw(connection, traces))
+        floor = seconds_of(lambda: _copy_raw(connection, traces))
         connection.execute("drop table floor; truncate runs, project_days; checkpoint")
-    first = _seconds(lambda: store.load(_DAY, traces))
-    again = _seconds(lambda: store.load(_DAY, traces))
+    first = seconds_of(lambda: store.load(_DAY, traces))
+    again = seconds_of(lambda: store.load(_DAY, traces))
     return floor, first, again
 
 
@@ -81,16 +79,6 @@ def _copy_raw(connection: psycopg.Connection[tuple[object, ...]], traces: list[T
                 length = (len(run.text) + 1).to_bytes(4, "big")
                 copy.write(b"\0\1" + length + b"\1" + run.text)
         copy.write(b"\xff\xff")
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

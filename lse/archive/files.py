@@ -40,7 +40,7 @@ def atomic_file(path: Path, mode: int = 0o600, *, name_later: bool = False) -> I
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except BaseException:
+        except BaseException:  # also an interrupt: nothing half-written may stay, whatever ended the block
             temporary.unlink(missing_ok=True)
             raise
         if not name_later:
