@@ -67,17 +67,36 @@ class Settings(BaseSettings):
         None,
         description="The runs store, `postgresql://user:password@host/name`. Unset: an embedded Postgres.",
     )
+    database_read_url: SecretStr | None = Field(
+        None,
+        description="Where reports and searches read, such as a replica. Unset: the runs store itself.",
+    )
     pg_bin: Path | None = Field(
         None, description="A folder with the programs of a Postgres 15 or newer, for the embedded database."
     )
     target: str | None = Field(
-        None, description="Where zips are uploaded: `drive` or `directory:/path`. Unset: uploads are refused."
+        None,
+        description="Where zips are uploaded: `drive`, `directory:/path` or `s3:bucket/prefix`."
+        " Unset: uploads are refused.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="The S3-compatible server of an `s3:` target. Unset: Amazon's."
+    )
+    age_recipient: str | None = Field(
+        None,
+        description="Public age keys, separated by commas; what is uploaded is encrypted for them.",
+    )
+    age_identity: Path | None = Field(
+        None, description="A file with the private age key, mode 0600; only needed to read uploaded archives."
     )
     drive_folder: str = Field(
         "lse", description="The Drive folder for archives: a name under My Drive, or `id:<folder id>`."
     )
     drive_credentials: Path | None = Field(
         None, description="A service-account key or saved OAuth credentials, a JSON file with mode 0600."
+    )
+    drive_client: Path | None = Field(
+        None, description="The OAuth client file from Google, mode 0600, for `lse drive login`."
     )
     drive_user: str | None = Field(
         None, description="The user a service account acts for (domain-wide delegation)."

@@ -6,10 +6,11 @@ or raises an `LseError`; it never does half of its work silently.
 
 from lse.pipeline.common import archived_projects, no_progress
 from lse.pipeline.fetching import fetch
-from lse.pipeline.loading import load, restore
+from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
 from lse.pipeline.planning import PlannedDay, plan
 from lse.pipeline.reporting import report
+from lse.pipeline.restoring import restore
 from lse.pipeline.status import ProjectStatus, statuses
 from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
 from lse.pipeline.verifying import verify
