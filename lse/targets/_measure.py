@@ -25,6 +25,6 @@ def measure(file: Path) -> Measure:
     return Measure(size, digest.hexdigest())
 
 
-def new_md5() -> "hashlib._Hash":
+def new_md5(content: bytes = b"") -> "hashlib._Hash":
     """An md5 in progress, also where md5 is barred from security uses."""
-    return hashlib.md5(usedforsecurity=False)
+    return hashlib.md5(content, usedforsecurity=False)

@@ -3,10 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from lse.errors import ConfigurationError, IncompleteError, UsageError
 from lse.sandbox.drive import DriveServer
@@ -36,9 +40,31 @@ def _directory(folder: Path) -> Iterator[Target]:
     yield open_target(f"directory:{folder / 'backup'}", Settings(_env_file=None))
 
 
+@cache
+def _s3_endpoint() -> str:
+    """One server for all tests; its thread ends with the process."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    return "http://{}:{}".format(*server.get_host_and_port())
+
+
+@contextmanager
+def _s3(folder: Path) -> Iterator[Target]:
+    bucket, endpoint = f"archive-{uuid4()}", _s3_endpoint()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "sandbox")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
+        with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
+            client.create_bucket(Bucket=bucket)
+        target = open_target(f"s3:{bucket}/lse", Settings(_env_file=None, s3_endpoint=endpoint))
+        yield target
+        target.close()
+
+
 BUILDERS: dict[str, Callable[[Path], AbstractContextManager[Target]]] = {
     "directory": _directory,
     "drive": _drive,
+    "s3": _s3,
 }
 
 
@@ -171,7 +197,9 @@ def test_names_with_quotes_and_letters_of_all_kinds_work(target: Target, file: P
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="no target 'carrier-pigeon'; there are: directory, drive"):
+    with pytest.raises(
+        ConfigurationError, match="no target 'carrier-pigeon'; there are: directory, drive, s3"
+    ):
         open_target("carrier-pigeon:/x", Settings(_env_file=None))
 
 
@@ -181,10 +209,13 @@ def test_a_misplaced_argument_is_refused() -> None:
         open_target("drive:folder", settings)
     with pytest.raises(ConfigurationError, match="needs a path"):
         open_target("directory", settings)
+    with pytest.raises(ConfigurationError, match="needs a bucket"):
+        open_target("s3", settings)
 
 
-def test_importing_the_targets_does_not_import_the_drive_client() -> None:
+def test_importing_the_targets_imports_none_of_their_libraries() -> None:
     code = (
-        "import sys, lse.targets; print([m for m in sys.modules if m.startswith(('pydrive2', 'googleapi'))])"
+        "import sys, lse.targets;"
+        "print([m for m in sys.modules if m.startswith(('pydrive2', 'googleapi', 'boto'))])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
