@@ -18,6 +18,7 @@ from lse.sources import Source, open_source
 from lse.store import Store
 from lse.store.embedded import EmbeddedPostgres, find_binaries
 from lse.store.migrate import upgrade
+from lse.store.reading import Reader
 from lse.targets import Target, open_target
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,17 @@ class Resources:
         store = Store(self.database_url)
         store.check()
         return store
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Where reports and searches read: at LSE_DATABASE_READ_URL, such as a replica, else in the store.
+
+        Raises `LseError` saying what to do when it is not reachable or not migrated.
+        """
+        separate = self.settings.database_read_url
+        reader = Reader(separate.get_secret_value() if separate else self.database_url)
+        reader.check()
+        return reader
 
     @cached_property
     def ledger(self) -> Store | None:

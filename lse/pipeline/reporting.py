@@ -28,7 +28,7 @@ def report(
     if form not in chosen.FORMATS:
         raise UsageError(f"{name} has no format {form!r}.", hint=f"Formats: {', '.join(chosen.FORMATS)}.")
     if origin == "store":
-        rows = chosen.from_store(resources.store, request)
+        rows = chosen.from_store(resources.reader, request)
     else:
         rows = chosen.from_runs(_dated_runs(resources.settings.data_dir, request), request)
     return chosen.render(rows, request, form)

@@ -1,6 +1,6 @@
 """Questions to the archived runs. One file of this folder is one report, called by its file name.
 
-A report module has a docstring, `FORMATS` (the first is the default), `from_store(store, request)` and
+A report module has a docstring, `FORMATS` (the first is the default), `from_store(reader, request)` and
 `from_runs(runs, request)`, which give the same rows, and `render(rows, request, form)`, which writes them.
 """
 
@@ -16,7 +16,7 @@ from lse.errors import UsageError
 from lse.models import Run
 
 if TYPE_CHECKING:
-    from lse.store import Store
+    from lse.store.reading import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Report(Protocol):
     __doc__: str | None
     FORMATS: tuple[str, ...]
 
-    def from_store(self, store: "Store", request: Request) -> Sequence[Any]:
+    def from_store(self, reader: "Reader", request: Request) -> Sequence[Any]:
         """The report's rows, computed in the database."""
 
     def from_runs(self, runs: Iterable[DatedRun], request: Request) -> Sequence[Any]:

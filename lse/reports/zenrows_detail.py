@@ -18,7 +18,7 @@ from lse.formats import Table, csv, visible
 from lse.models import Run, parse_run
 from lse.reports import DatedRun, Request
 from lse.reports.zenrows_errors import failed_scraper
-from lse.store import Store
+from lse.store.reading import Reader
 
 FORMATS = ("text", "json", "csv")
 
@@ -62,9 +62,9 @@ class Failure:
     dotted_order: str
 
 
-def from_store(store: Store, request: Request) -> list[Failure]:
+def from_store(reader: Reader, request: Request) -> list[Failure]:
     """The failures of the requested days, ordered by symbol, trace and dotted order."""
-    rows = store.query(QUERY, request.parameters)
+    rows = reader.query(QUERY, request.parameters)
     return _ordered(_failure(parse_run(row["data"].encode()), row["symbol"]) for row in rows)
 
 

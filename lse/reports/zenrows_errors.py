@@ -13,7 +13,7 @@ from uuid import UUID
 from lse.formats import Table, csv
 from lse.models import Run
 from lse.reports import DatedRun, Request
-from lse.store import Store
+from lse.store.reading import Reader
 
 FORMATS = ("csv",)
 
@@ -46,10 +46,10 @@ def failed_scraper(run: Run) -> bool:
     return run.name == SCRAPER and run.status != "success"
 
 
-def from_store(store: Store, request: Request) -> list[Row]:
+def from_store(reader: Reader, request: Request) -> list[Row]:
     """One row per requested day, zeros for days without data."""
     found = {
-        row["run_date"]: (row["traces"], row["failed"]) for row in store.query(QUERY, request.parameters)
+        row["run_date"]: (row["traces"], row["failed"]) for row in reader.query(QUERY, request.parameters)
     }
     return [(day, *found.get(day, (0, 0))) for day in request.days]
 

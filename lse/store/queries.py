@@ -1,4 +1,4 @@
-"""The statements of the store: text with names, kept in `queries.sql`."""
+"""The statements of the store: text with names, kept in `.sql` files beside this one."""
 
 import re
 from collections.abc import Mapping
@@ -14,4 +14,9 @@ def parse_queries(text: str) -> dict[str, bytes]:
     return {name: body.strip().encode() for name, body in zip(names, bodies, strict=True)}
 
 
-QUERIES: Mapping[str, bytes] = parse_queries(Path(__file__).with_name("queries.sql").read_text("utf-8"))
+def read_queries(file: str) -> dict[str, bytes]:
+    """The statements of `file`, such as `queries.sql`."""
+    return parse_queries(Path(__file__).with_name(file).read_text("utf-8"))
+
+
+QUERIES: Mapping[str, bytes] = read_queries("queries.sql")
