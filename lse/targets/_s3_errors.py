@@ -64,9 +64,23 @@ def s3_error(answer: Mapping[str, Any]) -> LseError:
             told,
             hint="Check the credentials, and that they may list, read, write and delete in the bucket.",
         )
-    if status in (301, 307, 308):
-        return ConfigurationError(told, hint="The bucket is in another region: set AWS_REGION.")
     return LseError(f"{told} The request was not understood.")
+
+
+def refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: Any) -> None:
+    """Raise `ConfigurationError` for a redirect that names no region: no S3 server sent it.
+
+    A handler of boto3's event `needs-retry`. botocore would ask that server for the region, be redirected
+    again, and so on until Python's stack is full (measured).
+    """
+    if response is None or response[0].status_code not in (301, 302, 307, 308):
+        return
+    headers = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if "x-amz-bucket-region" not in headers:
+        raise ConfigurationError(
+            f"The S3 server answered {response[0].status_code}; credentials follow no redirect.",
+            hint="Set LSE_S3_ENDPOINT to the final address, with https if that is what it wants.",
+        )
 
 
 @contextmanager

@@ -42,7 +42,7 @@ except ImportError as missing:
         "The target `s3` needs the library boto3.", hint="Type: pip install 'lse[s3]'"
     ) from missing
 
-from lse.targets._s3_errors import ChangedError, NotFoundError, translated
+from lse.targets._s3_errors import ChangedError, NotFoundError, refuse_redirect, translated
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +60,33 @@ LOOKS_AT_ONCE = 8
 PROPERTY_BYTES = 1800
 """S3 takes 2 KB of metadata; the rest is the md5 and names."""
 
+_MARKS = {
+    "head_object": "ETag",
+    "put_object": "ETag",
+    "create_multipart_upload": "UploadId",
+    "upload_part": "ETag",
+    "complete_multipart_upload": "ETag",
+    "list_objects_v2": "IsTruncated",
+}
+"""What a true answer has. boto3 takes the page of a proxy or portal for an answer with nothing in it."""
+
 # At DEBUG botocore logs session tokens and signatures.
 for _name in ("boto3", "botocore", "s3transfer"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def open(argument: str, settings: Settings) -> "S3Target":
-    """The bucket that `s3:bucket/prefix` names; `ConfigurationError` when that or the endpoint do not fit."""
+    """The bucket that `s3:bucket/prefix` names.
+
+    Raises `ConfigurationError` when there is none or the endpoint does not fit, `UsageError` for a prefix
+    that is no plain path.
+    """
     bucket, _, prefix = argument.partition("/")
     if not bucket:
         raise ConfigurationError(
             "The target `s3` needs a bucket.", hint="Set LSE_TARGET=s3:bucket or s3:bucket/prefix."
         )
-    return S3Target(bucket, prefix.strip("/"), settings.s3_endpoint)
+    return S3Target(bucket, "/".join(checked_path(prefix)) if prefix else "", settings.s3_endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,7 @@ class S3Target:
         )
         with translated():
             self._client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+        self._client.meta.events.register_first("needs-retry.s3", refuse_redirect)
 
     def check(self) -> str:
         try:
@@ -139,15 +154,12 @@ class S3Target:
         for _ in range(ATTEMPTS):
             try:
                 self._make_hold(path, file, source, wanted, progress)
-                break
             except ChangedError as error:
                 log.info("%s Somebody else writes %s; looking again.", error, path)
-        held = self._head(key)
-        if held is None or held.content != source:
-            raise DifferencesFound(
-                f"{self._place} does not hold {path} as it was sent.", hint="Upload it again."
-            )
-        return self._stored(path, held)
+            held = self._head(key)
+            if held is not None and held.content == source:
+                return self._stored(path, held)
+        raise DifferencesFound(f"{self._place} does not hold {path} as it was sent.", hint="Upload it again.")
 
     def find(self, path: str) -> StoredObject | None:
         held = self._head(self._key(path))
@@ -202,7 +214,10 @@ class S3Target:
 
         def once() -> Any:
             with translated():
-                return getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+                answer = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+            if operation in _MARKS and _MARKS[operation] not in answer:
+                raise TemporaryError("Something else than an S3 server answered.")
+            return answer
 
         return self._policy.run(once)
 
@@ -354,8 +369,8 @@ class S3Target:
                 )
                 content = bytes(answer["Body"].read())
             content = content if "ContentRange" in answer else content[start:end]
-            if len(content) != end - start:
-                raise TemporaryError("The S3 server sent less of the object than asked for.")
+            if answer.get("ETag") != etag or len(content) != end - start:
+                raise TemporaryError("The S3 server sent something else than the part asked for.")
             return content
 
         return self._policy.run(once)
