@@ -25,6 +25,33 @@ MEANINGS: dict[str, dict[str, str]] = {
         "total_cost": "Both together, likewise.",
         "tags": "The run's tags; empty when it has none.",
         "data": "The whole run as a JSON value. A report that needs a field without a column reads it here.",
+        "model": "The language model that was asked, where the metadata names one (`ls_model_name`).",
+    },
+    "run_versions": {
+        "run_date": "The UTC day under which this version stood.",
+        "trace_id": "The trace.",
+        "run_id": "The run.",
+        "project": "The project under which this version stood.",
+        "status": "The status it had.",
+        "loaded_at": "When this version was loaded.",
+        "superseded_at": "When a load last put another in its place.",
+        "sanitized": "Whether NUL characters of the text stand as U+FFFD in `data`.",
+        "data": "The whole version as a JSON value.",
+    },
+    "daily_rollups": {
+        "project": "The project's name.",
+        "run_date": "The UTC day of the traces.",
+        "name": "The runs' name.",
+        "run_type": "Their type.",
+        "status": "Their status.",
+        "model": "The language model that was asked.",
+        "runs": "How many runs.",
+        "prompt_tokens": "Sum of the tokens sent to the model.",
+        "completion_tokens": "Sum of the tokens the model wrote.",
+        "total_tokens": "Sum of both as LangSmith gives them.",
+        "prompt_cost": "Sum of the costs of prompts, in US dollars, exact.",
+        "completion_cost": "Sum of the costs of completions, likewise.",
+        "total_cost": "Sum of both as LangSmith gives them.",
     },
     "project_days": {
         "project": "The project's name.",
@@ -83,3 +110,48 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
 }
 """table → column → one sentence"""
+
+_RUN_COLUMNS = (
+    "project run_date trace_id run_id parent_run_id name run_type status model start_time end_time latency "
+    "prompt_tokens completion_tokens total_tokens prompt_cost completion_cost total_cost symbol thread_id "
+    "tags error loaded_at data"
+).split()
+_FEEDBACK_COLUMNS = (
+    "project run_date run_id feedback_id key score value comment created_at modified_at data"
+).split()
+_DAY_COLUMNS = (
+    "project run_date complete runs traces feedback loaded_runs quarantined differences "
+    "fetched_at packed_at uploaded_at loaded_at verified_at failed_step failure"
+).split()
+_ROLLUP_COLUMNS = (
+    "project run_date name run_type status model runs roots traces prompt_tokens completion_tokens "
+    "total_tokens prompt_cost completion_cost total_cost ended latency"
+).split()
+
+VIEWS: dict[str, tuple[str, dict[str, str]]] = {
+    "lse_runs": ("The runs, without what only `lse` needs.", dict.fromkeys(_RUN_COLUMNS, "as in `runs`")),
+    "lse_traces": (
+        "One row per trace.",
+        {
+            "project": "The project's name.",
+            "run_date": "The trace's UTC day.",
+            "trace_id": "The trace.",
+            "name": "The root run's name; null while the root is not loaded.",
+            "status": "The root run's status.",
+            "start_time": "When the root run started; without a root, when the first run did.",
+            "end_time": "When the root run ended.",
+            "latency": "Seconds from the root's start to its end.",
+            "runs": "How many runs the trace has.",
+            "failed_runs": "How many of them did not succeed: missing and pending count as failed.",
+            "total_tokens": "The root run's tokens, in which LangSmith counts those of all its runs.",
+            "total_cost": "The root run's cost, likewise.",
+        },
+    ),
+    "lse_feedback": ("The feedback.", dict.fromkeys(_FEEDBACK_COLUMNS, "as in `feedback`")),
+    "lse_days": (
+        "What is proved done for each project day.",
+        dict.fromkeys(_DAY_COLUMNS, "as in `project_days`"),
+    ),
+    "lse_rollups": ("Counts and sums by day.", dict.fromkeys(_ROLLUP_COLUMNS, "as in `daily_rollups`")),
+}
+"""view → what its rows are, and column → one sentence"""

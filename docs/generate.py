@@ -17,7 +17,7 @@ import typer
 from pydantic_core import PydanticUndefined
 from sqlmodel import SQLModel
 
-from docs._columns import MEANINGS
+from docs._columns import MEANINGS, VIEWS
 from lse.cli.app import app
 from lse.cli.sweep import prepare_prefect
 from lse.settings import Settings, load_settings, variable_name
@@ -227,7 +227,8 @@ def dictionary_page() -> str:
     """`docs/data-dictionary.md`."""
     models = [model for model in vars(tables).values() if hasattr(model, "__table__")]
     head = _DICTIONARY.format(written=_WRITTEN)
-    return head + "\n\n".join(_model(model) for model in models) + "\n"
+    sections = [*map(_model, models), _VIEWS, *map(_view, VIEWS)]
+    return head + "\n\n".join(sections) + "\n"
 
 
 _DICTIONARY = """{written}
@@ -242,6 +243,27 @@ written in UTC. The store is an index: runs, feedback and quarantine can be made
 `run_date` reads only the months it names. `lse db psql` opens a session.
 
 """
+
+
+_VIEWS = """## Views
+
+For psql, Metabase, Grafana and whatever else reads the store. Their names and columns stay when the tables
+change; `lse db roles` gives a role that may read them and write nothing. Failures by day and costs by day and
+model, without touching a run:
+
+```sql
+select run_date, sum(runs) as runs, sum(runs) filter (where status <> 'success') as failed
+from lse_rollups where project = 'chat' group by run_date order by run_date;
+
+select run_date, model, sum(total_cost) as cost
+from lse_rollups where run_type = 'llm' group by run_date, model order by run_date, model;
+```"""
+
+
+def _view(name: str) -> str:
+    meaning, columns = VIEWS[name]
+    rows = [(f"`{column}`", text) for column, text in columns.items()]
+    return f"### {name}\n\n{meaning}\n\n{_table(('Column', 'Meaning'), rows)}"
 
 
 def _model(model: type[SQLModel]) -> str:

@@ -62,6 +62,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """This run's own crypto symbol, upper-case and trimmed."""
     url: str | None
     """What a scraper run was asked to fetch: the first text of `inputs.input`, `.url`, `.target_url`."""
+    model: str | None = None
+    """The language model that was asked, as its integration names it in the metadata."""
 
     @property
     def finished(self) -> bool:
@@ -100,6 +102,7 @@ class _Inputs(Struct):
 
 class _Metadata(Struct):
     symbol: Raw = _ABSENT
+    ls_model_name: Raw = _ABSENT
 
 
 class _Extra(Struct):
@@ -145,6 +148,7 @@ def _run(wire: _Wire) -> Run:
     if started is None:
         raise UnreadableRun("start_time is outside the calendar")
     inputs = wire.inputs
+    metadata = (wire.extra.metadata if wire.extra else None, wire.metadata)
     parent = wire.parent_run_id or (wire.parent_run_ids[-1] if wire.parent_run_ids else None)
     return Run(
         run_id=wire.id,
@@ -166,8 +170,9 @@ def _run(wire: _Wire) -> Run:
         completion_cost=_cost(wire.completion_cost),
         total_cost=_cost(wire.total_cost),
         thread_id=wire.thread_id,
-        symbol=_symbol(inputs, wire.extra.metadata if wire.extra else None, wire.metadata),
+        symbol=_symbol(inputs, *metadata),
         url=_first_text((inputs.input, inputs.url, inputs.target_url)) if inputs else None,
+        model=_first_text(part.ls_model_name for part in metadata if part is not None),
     )
 
 
@@ -244,7 +249,17 @@ def _as_postgres_prints(value: Any) -> str:
 
 def _storable(run: Run) -> bool:
     """Whether no text of `run` holds a NUL; lone surrogates are gone by now."""
-    texts = (run.name, run.status, run.run_type, run.error, run.thread_id, run.symbol, run.url, *run.tags)
+    texts = (
+        run.name,
+        run.status,
+        run.run_type,
+        run.error,
+        run.thread_id,
+        run.symbol,
+        run.url,
+        run.model,
+        *run.tags,
+    )
     return not any(text and "\0" in text for text in (run.dotted_order, *texts))
 
 

@@ -9,10 +9,10 @@ from typing import Literal
 from lse.archive.layout import day_folder
 from lse.archive.reading import read_folder
 from lse.errors import UsageError
-from lse.models import ProjectDay, UnreadableRun, parse_run
+from lse.models import ProjectDay, UnreadableRun
 from lse.reports import DatedRun, Request, find_report
 from lse.resources import Resources
-from lse.store.rows import run_values
+from lse.store.rows import storable_run
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ def report(
 
 def _dated_runs(data_dir: Path, request: Request) -> Iterator[DatedRun]:
     """Every run in the trace files of the requested days that a load would not quarantine."""
-    skipped, project = 0, request.project or ""
+    skipped = 0
     for day in request.days:
         for folder in _folders(data_dir, request.project, day):
             for raw in (run for trace in read_folder(folder).traces() for run in trace.runs):
                 try:
-                    run_values(ProjectDay(project, day), raw)  # refuses what a load would quarantine
-                    yield DatedRun(day, parse_run(raw.resolved or raw.text))
+                    run, *_ = storable_run(raw)  # refuses what a load would quarantine
+                    yield DatedRun(day, run)
                 except UnreadableRun:
                     skipped += 1
     if skipped:

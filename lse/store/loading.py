@@ -1,37 +1,68 @@
 """Load the traces of one project day: typed rows by binary COPY, one transaction, one bad run alone.
 
+Batches are read, and their runs hashed, in a thread of their own while the server works on the batch before.
 Runs that the store does not hold are copied straight in; changed ones go through a temporary table and one
-upsert; unchanged ones are recognised by their hash and not sent. When Postgres refuses a batch, halves of it
-are tried under savepoints until the refused run stands alone, and is quarantined.
+upsert, and the rows they replace become versions; unchanged ones are recognised by their hash and not sent.
+When Postgres refuses a batch, halves of it are tried under savepoints until the refused run stands alone,
+and is quarantined.
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
 from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, content_hash
+from lse.store.ahead import made_ahead
+from lse.store.binary import HEADER, RUN_COLUMNS, TRAILER
 from lse.store.connection import deadline
 from lse.store.ledger import write_entry
 from lse.store.queries import QUERIES
-from lse.store.rows import RUN_TYPES, feedback_values, run_values
+from lse.store.rows import feedback_values, run_row
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
-Raw = TypeVar("Raw", RawRun, RawFeedback)
-_Key = tuple[UUID, UUID]
 
 BATCH_DEADLINE = 900.0
 """Seconds for one batch, halving included; a healthy one takes a fraction of a second."""
 
-_BATCH_BYTES = 16 * 2**20
+_BATCH_BYTES = 8 * 2**20
 """A batch also ends at this many bytes of text, so that large runs do not fill the memory."""
+
+_BLOCK_BYTES = 2**17
+"""Rows are handed to the client library in blocks, since each hand-over takes microseconds of its own."""
 
 _ROW_FAULTS = ("22", "23", "54")
 """SQLSTATE classes that one row can cause: data exception, integrity violation, limit exceeded."""
+
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, RUN_COLUMNS))
+_KEY = ("run_date", "trace_id", "run_id")
+
+_COPY_RUNS = sql.SQL("copy runs ({}) from stdin (format binary)").format(_COLUMNS)
+_COPY_INCOMING = sql.SQL("copy incoming ({}) from stdin (format binary)").format(_COLUMNS)
+
+# A row is written only when it differs, unless all are to be written anew, and a finished run is never
+# overwritten by an unfinished one. Sorted by key, so that two sessions never wait for each other in a circle.
+_UPSERT = sql.SQL("""
+    insert into runs ({columns}) select {columns} from incoming order by {key}
+    on conflict ({key}) do update set {changes}, loaded_at = now(), changed_xid = pg_current_xact_id()
+    where (%(overwrite)s or runs.content_hash <> excluded.content_hash or runs.project <> excluded.project)
+      and (excluded.end_time is not null or coalesce(excluded.status, 'pending') <> 'pending'
+           or (runs.end_time is null and coalesce(runs.status, 'pending') = 'pending'))
+""").format(
+    columns=_COLUMNS,
+    key=sql.SQL(", ").join(map(sql.Identifier, _KEY)),
+    changes=sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in RUN_COLUMNS if name not in _KEY
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -54,24 +85,69 @@ class LoadResult:
         return self.inserted + self.updated + self.unchanged + self.kept
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A run on its way into the store."""
+
+    raw: RawRun
+    hash: UUID
+
+
+Loaded = TypeVar("Loaded", _Item, RawFeedback)
+_Key = bytes
+"""Trace id and run id, 16 bytes each."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Runs, each once, and feedback."""
+
+    runs: dict[_Key, _Item] = field(default_factory=dict)
+    feedback: list[RawFeedback] = field(default_factory=list)
+    read: int = 0
+    """Runs read, repetitions included."""
+    size: int = 0
+    """Bytes of text."""
+
+    def add(self, raw: RawRun) -> None:
+        """Take in `raw`. Of a run that comes twice the last counts, but never an unfinished one."""
+        self.read += 1
+        self.size += len(raw.text)
+        key = raw.trace_id.bytes + raw.id.bytes
+        earlier = self.runs.get(key)
+        if earlier is None or raw.ended or not earlier.raw.ended:
+            self.runs[key] = _Item(raw, content_hash(raw.text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the store holds of a run."""
+
+    hash: bytes
+    project: str
+    day: date
+    ended: bool
+
+
 def load(
     connection: psycopg.Connection[Any],
     day: ProjectDay,
     traces: Iterable[Trace],
-    unplaced: Iterable[bytes],
-    progress: Progress | None,
+    unplaced: Iterable[bytes] = (),
+    progress: Progress | None = None,
+    *,
     batch_runs: int,
+    overwrite: bool = False,
 ) -> LoadResult:
     """Load `traces` in one transaction, which the caller commits; the ledger is written last."""
-    loading = _Loading(connection, day)
+    loading = _Loading(connection, day, overwrite)
     with deadline(connection, BATCH_DEADLINE):
         connection.execute(QUERIES["lock_load"], {"day": str(day)})
-    for runs, feedback in _batches(traces, batch_runs):
+    for batch in made_ahead(_batches(traces, batch_runs)):
         with deadline(connection, BATCH_DEADLINE):
-            loading.runs(runs)
-            loading.feedback(feedback)
+            loading.batch(batch)
         if progress is not None:
-            progress(len(runs))
+            progress(batch.read)
     for text in unplaced:
         with deadline(connection, BATCH_DEADLINE):
             loading.quarantine(text, "it names no trace")
@@ -79,52 +155,92 @@ def load(
         return loading.finish()
 
 
-def _batches(traces: Iterable[Trace], batch_runs: int) -> Iterator[tuple[list[RawRun], list[RawFeedback]]]:
-    runs: list[RawRun] = []
-    feedback: list[RawFeedback] = []
-    size = 0
+def _batches(traces: Iterable[Trace], batch_runs: int) -> Iterator[_Batch]:
+    batch = _Batch()
     for trace in traces:
-        feedback.extend(trace.feedback)
+        batch.feedback.extend(trace.feedback)
         for run in trace.runs:
-            runs.append(run)
-            size += len(run.text)
-            if len(runs) >= batch_runs or size >= _BATCH_BYTES:
-                yield runs, feedback
-                runs, feedback, size = [], [], 0
-    if runs or feedback:
-        yield runs, feedback
+            batch.add(run)
+            if batch.read >= batch_runs or batch.size >= _BATCH_BYTES:
+                yield batch
+                batch = _Batch()
+    if batch.read or batch.feedback:
+        yield batch
 
 
 class _Loading:
     """One load under way: its connection, its day, and the figures so far."""
 
-    def __init__(self, connection: psycopg.Connection[Any], day: ProjectDay) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], day: ProjectDay, overwrite: bool) -> None:
         self._connection = connection
         self._day = day
+        self._overwrite = overwrite
         self._counts = dict.fromkeys(("inserted", "updated", "unchanged", "kept", "feedback"), 0)
         self._quarantined: set[UUID] = set()
+        self._changed_days: set[ProjectDay] = set()
 
-    def runs(self, raws: Iterable[RawRun]) -> None:
-        """Load one batch of runs."""
-        unique = _without_repeats(raws)
-        known = self._known(unique)
-        fresh = [key for key in unique if key not in known]
-        changed = [key for key in known if known[key] != (content_hash(unique[key].text), self._day.project)]
-        self._counts["unchanged"] += len(unique) - len(fresh) - len(changed)
-        self._counts["inserted"] += self._put([unique[key] for key in fresh], self._copy)
-        self._counts["updated"] += self._put([unique[key] for key in changed], self._upsert)
+    def batch(self, batch: _Batch) -> None:
+        """Load one batch."""
+        began, before = time.monotonic(), dict(self._counts)
+        self._runs(batch.runs)
+        self._counts["feedback"] += self._put(batch.feedback, self._upsert_feedback)
+        done = ", ".join(f"{self._counts[name] - before[name]:,} {name}" for name in before)
+        seconds = time.monotonic() - began
+        logger.info(
+            "%s: %d runs, %.1f MB in %.2f s: %s", self._day, batch.read, batch.size / 1e6, seconds, done
+        )
 
-    def feedback(self, raws: Sequence[RawFeedback]) -> None:
-        """Load one batch of feedback."""
-        self._counts["feedback"] += self._put(raws, self._upsert_feedback)
+    def _runs(self, items: dict[_Key, _Item]) -> None:
+        here, elsewhere = self._known(items)
+        held_back = {
+            key for key, stored in elsewhere.items() if stored.ended and not items[key].raw.ended
+        } - here.keys()
+        fresh = [item for key, item in items.items() if key not in here and key not in held_back]
+        changed = [items[key] for key, stored in here.items() if self._is_changed(items[key], stored)]
+        self._changed_days |= {ProjectDay(stored.project, self._day.day) for stored in here.values()} - {
+            self._day
+        }
+        self._counts["unchanged"] += len(here) - len(changed)
+        self._counts["kept"] += len(held_back)
+        self._move({key: stored for key, stored in elsewhere.items() if key not in held_back})
+        self._counts["inserted"] += self._put(fresh, self._copy)
+        self._counts["updated"] += self._put(changed, self._upsert)
+
+    def _is_changed(self, item: _Item, stored: _Stored) -> bool:
+        return self._overwrite or (stored.hash, stored.project) != (item.hash.bytes, self._day.project)
+
+    def _known(self, items: dict[_Key, _Item]) -> tuple[dict[_Key, _Stored], dict[_Key, _Stored]]:
+        """What the store holds of these runs on this day, and what on another."""
+        here: dict[_Key, _Stored] = {}
+        elsewhere: dict[_Key, _Stored] = {}
+        parameters = {"trace_ids": list({item.raw.trace_id for item in items.values()})}
+        for key, *rest in self._connection.execute(QUERIES["known_runs"], parameters, binary=True):
+            stored = _Stored(*rest)
+            if key in items:
+                (here if stored.day == self._day.day else elsewhere)[key] = stored
+        return here, elsewhere
+
+    def _move(self, elsewhere: dict[_Key, _Stored]) -> None:
+        """Make room for runs that stand on another day than the one their trace belongs to."""
+        if not elsewhere:
+            return
+        self._changed_days |= {ProjectDay(stored.project, stored.day) for stored in elsewhere.values()}
+        parameters = {
+            "run_dates": list({stored.day for stored in elsewhere.values()}),
+            "trace_ids": list({UUID(bytes=key[:16]) for key in elsewhere}),
+            "run_ids": [UUID(bytes=key[16:]) for key in elsewhere],
+        }
+        self._connection.execute(QUERIES["move_runs"], parameters)
 
     def finish(self) -> LoadResult:
-        """Release what is no longer in quarantine, write the ledger, and give the figures."""
+        """Make the rollups again, release the quarantine, write the ledger, and give the figures."""
         result = LoadResult(quarantined=len(self._quarantined), **self._counts)
-        self._connection.execute(
-            QUERIES["release_quarantine"],
-            {"project": self._day.project, "run_date": self._day.day, "kept": list(self._quarantined)},
-        )
+        if result.inserted or result.updated:
+            self._changed_days.add(self._day)
+        for changed in sorted(self._changed_days):
+            self._refresh_rollups(changed)
+        key = {"project": self._day.project, "run_date": self._day.day}
+        self._connection.execute(QUERIES["release_quarantine"], {**key, "kept": list(self._quarantined)})
         columns = {
             "loaded_at": datetime.now(UTC),
             "loaded_runs": result.stored,
@@ -133,62 +249,61 @@ class _Loading:
         write_entry(self._connection, self._day, columns)
         return result
 
-    def _known(self, keys: Iterable[_Key]) -> dict[_Key, tuple[UUID, str]]:
-        """The hash and project of those runs that the store holds."""
-        trace_ids, run_ids = zip(*keys, strict=True) if keys else ((), ())
-        parameters = {
-            "run_date": self._day.day,
-            "trace_ids": list(set(trace_ids)),
-            "run_ids": list(run_ids),
-        }
-        found = self._connection.execute(QUERIES["known_runs"], parameters, binary=True)
-        return {
-            (trace_id, run_id): (stored_hash, project) for trace_id, run_id, stored_hash, project in found
-        }
+    def _refresh_rollups(self, day: ProjectDay) -> None:
+        key = {"project": day.project, "run_date": day.day}
+        self._connection.execute(QUERIES["lock_load"], {"day": str(day)})
+        self._connection.execute(QUERIES["empty_rollups"], key)
+        self._connection.execute(QUERIES["fill_rollups"], key)
 
-    def _put(self, raws: Sequence[Raw], write: Callable[[Sequence[Raw]], int]) -> int:
-        """Write `raws` and return how many were; those that Postgres refuses are quarantined, each alone."""
-        if not raws:
+    def _put(self, items: Sequence[Loaded], write: Callable[[Sequence[Loaded]], int]) -> int:
+        """Write `items` and return how many were; those that Postgres refuses are quarantined, each alone."""
+        if not items:
             return 0
         try:
             with self._connection.transaction():
-                return write(raws)
+                return write(items)
         except psycopg.Error as error:
             reason = _row_fault(error)
             if reason is None:
                 raise
             if isinstance(error, errors.UniqueViolation) and write == self._copy:
-                return self._put(raws, self._upsert)  # type: ignore[arg-type]
-        if len(raws) == 1:
-            self._quarantine(raws[0], reason)
+                return self._put(items, self._upsert)  # type: ignore[arg-type]
+        if len(items) == 1:
+            self._quarantine(items[0], reason)
             return 0
-        middle = len(raws) // 2
-        return self._put(raws[:middle], write) + self._put(raws[middle:], write)
+        middle = len(items) // 2
+        return self._put(items[:middle], write) + self._put(items[middle:], write)
 
-    def _copy(self, raws: Sequence[RawRun]) -> int:
-        return self._send(raws, QUERIES["copy_runs"])
+    def _copy(self, items: Sequence[_Item]) -> int:
+        return self._send(items, _COPY_RUNS)
 
-    def _upsert(self, raws: Sequence[RawRun]) -> int:
+    def _upsert(self, items: Sequence[_Item]) -> int:
         self._connection.execute(QUERIES["create_incoming"])
         self._connection.execute(QUERIES["empty_incoming"])
-        sent = self._send(raws, QUERIES["copy_incoming"])
-        written = self._connection.execute(QUERIES["upsert_runs"]).rowcount
+        sent = self._send(items, _COPY_INCOMING)
+        self._connection.execute(QUERIES["keep_versions"])
+        written = self._connection.execute(_UPSERT, {"overwrite": self._overwrite}).rowcount
+        self._connection.execute(QUERIES["drop_current_versions"])
         self._counts["kept"] += sent - written
         return written
 
-    def _send(self, raws: Sequence[RawRun], statement: bytes) -> int:
-        """Copy `raws`, each typed just before it is sent: the server works while we type the next."""
+    def _send(self, items: Sequence[_Item], statement: sql.Composed) -> int:
+        """Copy `items`, each encoded just before it is sent: the server works while we encode the next."""
         unreadable = []
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(RUN_TYPES)
-            for raw in raws:
+            block = bytearray(HEADER)
+            for item in items:
                 try:
-                    copy.write_row(run_values(self._day, raw))
+                    block += run_row(self._day, item.raw, item.hash)
                 except UnreadableRun as error:
-                    unreadable.append((raw, str(error)))
-        for raw, reason in unreadable:
-            self._quarantine(raw, reason)
-        return len(raws) - len(unreadable)
+                    unreadable.append((item, str(error)))
+                if len(block) >= _BLOCK_BYTES:
+                    copy.write(bytes(block))
+                    block.clear()
+            copy.write(bytes(block) + TRAILER)
+        for item, reason in unreadable:
+            self._quarantine(item, reason)
+        return len(items) - len(unreadable)
 
     def _upsert_feedback(self, raws: Sequence[RawFeedback]) -> int:
         readable = []
@@ -201,11 +316,11 @@ class _Loading:
             cursor.executemany(QUERIES["upsert_feedback"], readable)
         return len(readable)
 
-    def _quarantine(self, raw: RawRun | RawFeedback, reason: str) -> None:
-        if isinstance(raw, RawRun):
-            self.quarantine(raw.text, reason, raw.id, raw.trace_id)
+    def _quarantine(self, item: _Item | RawFeedback, reason: str) -> None:
+        if isinstance(item, _Item):
+            self.quarantine(item.raw.text, reason, item.raw.id, item.raw.trace_id)
         else:
-            self.quarantine(raw.text, f"feedback {raw.id}: {reason}", raw.run_id)
+            self.quarantine(item.text, f"feedback {item.id}: {reason}", item.run_id)
 
     def quarantine(
         self, text: bytes, reason: str, run_id: UUID | None = None, trace_id: UUID | None = None
@@ -223,17 +338,6 @@ class _Loading:
             "reason": reason,
         }
         self._connection.execute(QUERIES["quarantine"], parameters)
-
-
-def _without_repeats(raws: Iterable[RawRun]) -> dict[_Key, RawRun]:
-    """Each run once: the last one counts, but an ended one never gives way to one that is not."""
-    unique: dict[_Key, RawRun] = {}
-    for raw in raws:
-        key = raw.trace_id, raw.id
-        earlier = unique.get(key)
-        if earlier is None or raw.ended or not earlier.ended:
-            unique[key] = raw
-    return unique
 
 
 def _row_fault(error: psycopg.Error) -> str | None:

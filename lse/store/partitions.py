@@ -1,6 +1,6 @@
 """The monthly partitions of `runs`, created when the first run of a month is loaded."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -8,9 +8,8 @@ from psycopg import sql
 
 from lse.store.queries import QUERIES
 
-_TOAST_TARGET = 512
-"""Bytes a row may take before payloads move out of line: narrow rows make reports fast, and a lower target
-would push hashes and errors out as well (measured: comparing hashes took six times as long at 128)."""
+_WORTH_ANALYZING = 0.1
+"""The share of a month's rows from which on its statistics are worth making again, as for autovacuum."""
 
 
 def partition_name(day: date) -> str:
@@ -19,41 +18,26 @@ def partition_name(day: date) -> str:
 
 
 def ensure_partition(connection: psycopg.Connection[Any], day: date) -> None:
-    """Create the partition for `day` unless it is there. Readers of `runs` are not held up.
-
-    The table is made first and attached then, since `create table ... partition of` would wait for every
-    reader, and every later reader for it.
-    """
-    name = partition_name(day)
-    if _exists(connection, name):
-        return
-    with connection.transaction():
-        connection.execute(QUERIES["lock_partitions"])
-        if _exists(connection, name):
-            return
-        first = day.replace(day=1)
-        following = (first + timedelta(days=32)).replace(day=1)
-        connection.execute(
-            sql.SQL("create table {} (like runs including all) with (toast_tuple_target = {})").format(
-                sql.Identifier(name), sql.Literal(_TOAST_TARGET)
-            )
-        )
-        connection.execute(
-            sql.SQL("alter table runs attach partition {} for values from ({}) to ({})").format(
-                sql.Identifier(name), sql.Literal(first), sql.Literal(following)
-            )
-        )
+    """Create the partition for `day` unless it is there. Readers of `runs` are not held up."""
+    if not _exists(connection, partition_name(day)):
+        connection.execute(QUERIES["make_month"], {"day": day})
 
 
-def refresh_statistics(connection: psycopg.Connection[Any], day: date) -> None:
-    """Let the planner and index-only scans know what a load brought.
+def refresh_statistics(connection: psycopg.Connection[Any], day: date, written: int) -> None:
+    """Let the planner and index-only scans know that a load wrote `written` rows of `day`.
 
     Takes as long as it takes, since the load is committed by now. An embedded server seldom runs long
-    enough for autovacuum; measured, a count right after a load took 6.7 ms before and 1.1 ms after.
+    enough for autovacuum; measured, a count right after a load took 6.7 ms before and 1.1 ms after. Payloads
+    out of line and statistics of a month that hardly grew are left to autovacuum.
     """
+    name = partition_name(day)
+    row = connection.execute(QUERIES["partition_size"], {"partition": name}).fetchone()
+    analyze = row is None or written >= row[0] * _WORTH_ANALYZING
     connection.execute("set statement_timeout = 0")
     connection.execute(
-        sql.SQL("vacuum (analyze, skip_locked) {}").format(sql.Identifier(partition_name(day)))
+        sql.SQL("vacuum (analyze {}, skip_locked, process_toast false) {}").format(
+            sql.SQL("true" if analyze else "false"), sql.Identifier(name)
+        )
     )
 
 

@@ -26,30 +26,40 @@ select pg_advisory_unlock(hashtextextended(%(day)s, 0))
 select pg_advisory_xact_lock(hashtextextended(%(day)s, 1))
 
 -- name: partition_exists
--- Most loads find their month's partition there and need no right to create one. Reads the catalogue as a
--- table, since to_regclass remembers a miss for the rest of the transaction.
+-- Most loads find their month's partition there. Reads the catalogue as a table, since to_regclass remembers
+-- a miss for the rest of the transaction.
 select exists (
     select from pg_class as part join pg_class as whole using (relnamespace)
     where whole.oid = 'runs'::regclass and part.relname = %(partition)s
 )
 
--- name: lock_partitions
--- Two loads that open the same month wait here instead of failing on a duplicate name.
-select pg_advisory_xact_lock(hashtextextended('lse partitions', 0))
+-- name: make_month
+-- The function runs as the owner of the tables, so a load needs no right to create any.
+select lse_make_month(%(day)s)
+
+-- name: partition_size
+-- Rows that the planner believes to be in a partition; -1 before the first analyze.
+select reltuples::bigint from pg_class where oid = %(partition)s::regclass
 
 -- name: known_runs
--- What the store holds of a batch, so that unchanged runs are not sent again: by the primary key, with the
--- trace ids as well, which keeps the look-up inside one shard should the table ever be distributed.
-select trace_id, run_id, content_hash, project
+-- What the store holds of the traces of a batch, on whichever day: unchanged runs are not sent again, and
+-- one that stands on another day moves. As bytes, which are cheaper to compare than ids are to make.
+select uuid_send(trace_id) || uuid_send(run_id), uuid_send(content_hash), project, run_date,
+       end_time is not null or coalesce(status, 'pending') <> 'pending'
 from runs
-where run_date = %(run_date)s and trace_id = any(%(trace_ids)s) and run_id = any(%(run_ids)s)
+where trace_id = any(%(trace_ids)s)
 
--- name: copy_runs
--- Runs that the store does not have go straight into the table.
-copy runs (run_date, trace_id, run_id, parent_run_id, session_id, content_hash, start_time, end_time,
-           prompt_tokens, completion_tokens, total_tokens, sanitized, project, name, run_type, status, symbol,
-           thread_id, prompt_cost, completion_cost, total_cost, tags, error, data)
-from stdin (format binary)
+-- name: move_runs
+-- A run stands once: when its trace turns out to belong to another day, what was loaded before becomes a
+-- version.
+with moved as (
+    delete from runs
+    where run_date = any(%(run_dates)s) and trace_id = any(%(trace_ids)s) and run_id = any(%(run_ids)s)
+    returning run_date, trace_id, run_id, content_hash, project, status, loaded_at, sanitized, data
+)
+insert into run_versions (run_date, trace_id, run_id, content_hash, project, status, loaded_at, sanitized, data)
+select run_date, trace_id, run_id, content_hash, project, status, loaded_at, sanitized, data from moved
+on conflict (run_date, trace_id, run_id, content_hash) do update set superseded_at = excluded.superseded_at
 
 -- name: create_incoming
 -- Where changed runs wait for the upsert. Keeps the compression of the table, since temporary rows would be
@@ -61,51 +71,41 @@ create temporary table if not exists incoming
 -- The rows of the batch before are done with.
 truncate incoming
 
--- name: copy_incoming
--- Changed runs, on their way to the upsert.
-copy incoming (run_date, trace_id, run_id, parent_run_id, session_id, content_hash, start_time, end_time,
-               prompt_tokens, completion_tokens, total_tokens, sanitized, project, name, run_type, status, symbol,
-               thread_id, prompt_cost, completion_cost, total_cost, tags, error, data)
-from stdin (format binary)
+-- name: keep_versions
+-- Before the upsert: every row that it may replace. The lock keeps others from replacing them in between;
+-- in the order of the key, so that two sessions never wait for each other in a circle.
+with known as (
+    select runs.* from runs join incoming using (run_date, trace_id, run_id)
+    where runs.content_hash <> incoming.content_hash
+    order by run_date, trace_id, run_id
+    for update of runs
+)
+insert into run_versions (run_date, trace_id, run_id, content_hash, project, status, loaded_at, sanitized, data)
+select run_date, trace_id, run_id, content_hash, project, status, loaded_at, sanitized, data from known
+on conflict (run_date, trace_id, run_id, content_hash) do update set superseded_at = excluded.superseded_at
 
--- name: upsert_runs
--- A row is written only when it differs, and a finished run is never overwritten by an unfinished one.
--- Sorted by key, so that two sessions never wait for each other in a circle. Returns what was written.
-insert into runs (run_date, trace_id, run_id, parent_run_id, session_id, content_hash, start_time, end_time,
-                  loaded_at, prompt_tokens, completion_tokens, total_tokens, sanitized, project, name, run_type,
-                  status, symbol, thread_id, prompt_cost, completion_cost, total_cost, tags, error, data)
-select run_date, trace_id, run_id, parent_run_id, session_id, content_hash, start_time, end_time,
-       loaded_at, prompt_tokens, completion_tokens, total_tokens, sanitized, project, name, run_type,
-       status, symbol, thread_id, prompt_cost, completion_cost, total_cost, tags, error, data
-from incoming
-order by run_date, trace_id, run_id
-on conflict (run_date, trace_id, run_id) do update set
-    parent_run_id = excluded.parent_run_id,
-    session_id = excluded.session_id,
-    content_hash = excluded.content_hash,
-    start_time = excluded.start_time,
-    end_time = excluded.end_time,
-    loaded_at = excluded.loaded_at,
-    prompt_tokens = excluded.prompt_tokens,
-    completion_tokens = excluded.completion_tokens,
-    total_tokens = excluded.total_tokens,
-    sanitized = excluded.sanitized,
-    project = excluded.project,
-    name = excluded.name,
-    run_type = excluded.run_type,
-    status = excluded.status,
-    symbol = excluded.symbol,
-    thread_id = excluded.thread_id,
-    prompt_cost = excluded.prompt_cost,
-    completion_cost = excluded.completion_cost,
-    total_cost = excluded.total_cost,
-    tags = excluded.tags,
-    error = excluded.error,
-    data = excluded.data
-where (runs.content_hash, runs.project) is distinct from (excluded.content_hash, excluded.project)
-  and (excluded.end_time is not null or coalesce(excluded.status, 'pending') <> 'pending'
-       or (runs.end_time is null and coalesce(runs.status, 'pending') = 'pending'))
-returning trace_id, run_id
+-- name: drop_current_versions
+-- After the upsert: a row that it did not replace, or that came back, is no earlier version.
+delete from run_versions using runs join incoming using (run_date, trace_id, run_id)
+where (run_versions.run_date, run_versions.trace_id, run_versions.run_id, run_versions.content_hash)
+    = (runs.run_date, runs.trace_id, runs.run_id, runs.content_hash)
+
+-- name: empty_rollups
+-- The day's rollups are made again as a whole, so they cannot drift.
+delete from daily_rollups where project = %(project)s and run_date = %(run_date)s
+
+-- name: fill_rollups
+-- In the transaction of the load: 3 to 6 microseconds a run of the day (measured).
+insert into daily_rollups (project, run_date, name, run_type, status, model, runs, roots, traces, prompt_tokens,
+                           completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost, ended, latency)
+select project, run_date, coalesce(name, ''), coalesce(run_type, ''), coalesce(status, ''), coalesce(model, ''),
+       count(*), count(*) filter (where run_id = trace_id), count(distinct trace_id),
+       coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), coalesce(sum(total_tokens), 0),
+       coalesce(sum(prompt_cost), 0), coalesce(sum(completion_cost), 0), coalesce(sum(total_cost), 0),
+       count(end_time), coalesce(extract(epoch from sum(end_time - start_time)), 0)
+from runs
+where project = %(project)s and run_date = %(run_date)s
+group by 1, 2, 3, 4, 5, 6
 
 -- name: upsert_feedback
 -- Feedback has no unfinished state: the record that was read last counts.

@@ -4,11 +4,13 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from psycopg.types.json import Jsonb
 
-from lse.models import ProjectDay, RawFeedback, RawRun, UnreadableRun, content_hash, parse_run
+from lse.models import ProjectDay, RawFeedback, RawRun, Run, UnreadableRun, content_hash, parse_run
+from lse.store.binary import encode_row
 
 ERROR_LENGTH = 300
 
@@ -25,31 +27,19 @@ _ALIKE = bytes.maketrans(b"123456789+-E", b"00000000000e")
 _HUGE_MARK = b"0e0000"
 
 
-RUN_TYPES = (
-    "date uuid uuid uuid uuid uuid timestamptz timestamptz int8 int8 int8 bool "
-    "text text text text text text numeric numeric numeric text[] text jsonb"
-).split()
-"""The column types of `copy_runs`, in order."""
+def run_row(day: ProjectDay, raw: RawRun, key: UUID) -> bytes:
+    """The row of `raw`, whose content hash is `key`, as `copy runs from stdin (format binary)` takes it.
 
-
-def run_values(day: ProjectDay, raw: RawRun) -> tuple[Any, ...]:
-    """The values of `raw` in the order of `copy_runs`.
-
-    Raises `UnreadableRun` when it cannot be typed or must not become a jsonb value.
+    Raises `UnreadableRun` when it is no run that the store takes.
     """
-    text = raw.resolved or raw.text
-    run = parse_run(text)
-    if run.run_id != raw.id or run.trace_id != raw.trace_id:
-        raise UnreadableRun("the ids in the text are not those it is filed under")
-    refuse_huge_numbers(text)
-    data, sanitized = sanitize(text)
-    return (
+    run, data, sanitized = storable_run(raw)
+    return encode_row(
         day.day,
         run.trace_id,
         run.run_id,
         run.parent_run_id,
         run.session_id,
-        content_hash(raw.text),
+        key,
         run.start_time,
         run.end_time,
         run.prompt_tokens,
@@ -65,10 +55,24 @@ def run_values(day: ProjectDay, raw: RawRun) -> tuple[Any, ...]:
         run.prompt_cost,
         run.completion_cost,
         run.total_cost,
-        list(run.tags),
+        run.tags,
         run.error[:ERROR_LENGTH] if run.error else run.error,
-        jsonb(data),
+        run.model,
+        data,
     )
+
+
+def storable_run(raw: RawRun) -> tuple[Run, bytes, bool]:
+    """`raw` typed, its JSON text as the store takes it, and whether that is sanitized.
+
+    Raises `UnreadableRun` when it cannot be typed or must not become a jsonb value: what a load quarantines.
+    """
+    text = raw.resolved or raw.text
+    run = parse_run(text)
+    if run.run_id != raw.id or run.trace_id != raw.trace_id:
+        raise UnreadableRun("the ids in the text are not those it is filed under")
+    refuse_huge_numbers(text)
+    return run, *sanitize(text)
 
 
 def feedback_values(day: ProjectDay, raw: RawFeedback) -> dict[str, Any]:

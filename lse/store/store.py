@@ -22,7 +22,7 @@ from lse.store.queries import QUERIES
 _GRACE = 30.0
 """The server's own timeout comes first; the client hangs up when nothing is heard for this much longer."""
 
-_WORTH_ANALYZING = 1_000
+_WORTH_VACUUMING = 1_000
 
 
 @dataclass(frozen=True)
@@ -75,24 +75,35 @@ class Store:
         unplaced: Iterable[bytes] = (),
         progress: Progress | None = None,
         batch_runs: int = 2_000,
+        overwrite: bool = False,
+        dry_run: bool = False,
     ) -> LoadResult:
         """Load the traces of `day`: all of it or nothing, and the same again when repeated.
 
         `progress` is called with how many more runs are done. Rows of the day that are not in `traces`
         stay. A run that cannot be typed or that Postgres refuses is quarantined alone, and so is each text
-        of `unplaced`, which are runs that name no trace. In `data`, an
-        escaped NUL stands as U+FFFD and `sanitized` is true; the archive has the exact text.
+        of `unplaced`, which are runs that name no trace. In `data`, an escaped NUL stands as U+FFFD and
+        `sanitized` is true; the archive has the exact text.
+
+        `overwrite` writes unchanged rows anew as well; a finished run gives way to an unfinished one in no
+        case. `dry_run` does everything and takes it back, so its figures are those of a load.
         """
-        with translated(), connect(self._url) as connection:
+        with translated(), connect(self._url, autocommit=False) as connection:
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
                 ensure_partition(connection, day.day)
-            connection.autocommit = False
-            result = load(connection, day, traces, unplaced, progress, batch_runs)
+                if not dry_run:
+                    connection.commit()
+            result = load(
+                connection, day, traces, unplaced, progress, batch_runs=batch_runs, overwrite=overwrite
+            )
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+                if dry_run:
+                    connection.rollback()
+                    return result
                 connection.commit()
             connection.autocommit = True
-            if result.inserted + result.updated >= _WORTH_ANALYZING:
-                refresh_statistics(connection, day.day)
+            if (written := result.inserted + result.updated) >= _WORTH_VACUUMING:
+                refresh_statistics(connection, day.day, written)
         return result
 
     def run_hashes(self, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:

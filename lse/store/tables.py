@@ -12,10 +12,24 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlmodel import Field, SQLModel
 
 FAILED = "status IS DISTINCT FROM 'success'"
 """A run failed when it did not succeed: missing and pending count as failed."""
+
+
+class Xid8(sa.types.UserDefinedType[str]):
+    """The id of a transaction, 64 bits wide, so that it never wraps around."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name in Postgres."""
+        return "xid8"
+
+
+ischema_names["xid8"] = Xid8  # lets Alembic read it back from a database
 
 
 def _check(table: str, key: str, column: str) -> sa.CheckConstraint:
@@ -41,6 +55,10 @@ def _bigint(**options: Any) -> Any:
     return Field(sa_type=sa.BigInteger, **options)
 
 
+def _changed_xid() -> sa.Column[str]:
+    return sa.Column("changed_xid", Xid8, nullable=False, server_default=sa.func.pg_current_xact_id())
+
+
 class RunRow(SQLModel, table=True):
     """One run of a trace; `run_date` is the trace's day, so a trace is never cut."""
 
@@ -59,6 +77,7 @@ class RunRow(SQLModel, table=True):
         ),
         sa.Index("runs_trace", "trace_id"),
         sa.Index("runs_start_time", "start_time", postgresql_using="brin"),
+        sa.Index("runs_changed", "changed_xid", "run_id"),
         {"postgresql_partition_by": "RANGE (run_date)"},
     )
 
@@ -96,6 +115,66 @@ class RunRow(SQLModel, table=True):
     )
     """Seconds from start to end."""
     data: dict[str, Any] = Field(sa_type=pg.JSONB)
+    model: str | None = _text(nullable=True)
+    changed_xid: Any = Field(sa_column=_changed_xid())
+    """The transaction that wrote this row last. Who follows changes reads in the order of (`changed_xid`,
+    `run_id`), and only rows below `pg_snapshot_xmin(pg_current_snapshot())`: later ones may still be joined
+    by a transaction that began earlier. The ids are those of one server: after a restore from a dump, start
+    again from nothing."""
+
+
+class RunVersionRow(SQLModel, table=True):
+    """An earlier version of a run: what a load replaced, or moved to the trace's right day or project.
+
+    The version that stands in `runs` is never among them.
+    """
+
+    __tablename__ = "run_versions"
+
+    run_date: date = Field(primary_key=True)
+    trace_id: UUID = Field(primary_key=True)
+    run_id: UUID = Field(primary_key=True)
+    content_hash: UUID = Field(primary_key=True)
+    """128 bits of the SHA-256 of the version's exact text; the archive keeps it in `superseded.jsonl`."""
+    project: str = _text()
+    status: str | None = _text(nullable=True)
+    loaded_at: datetime = _time()
+    superseded_at: datetime = _now()
+    sanitized: bool
+    data: dict[str, Any] = Field(sa_type=pg.JSONB)
+
+
+class DailyRollupRow(SQLModel, table=True):
+    """Counts and sums of the runs of one project day, by name, type, status and model; exact.
+
+    Made again by every load that changes the day, in its transaction. A text that a run does not have is
+    empty here. A parent's tokens and costs include those of its children, as LangSmith counts them: for
+    costs add up `run_type = 'llm'` alone.
+    """
+
+    __tablename__ = "daily_rollups"
+
+    project: str = _text(primary_key=True)
+    run_date: date = Field(primary_key=True)
+    name: str = _text(primary_key=True)
+    run_type: str = _text(primary_key=True)
+    status: str = _text(primary_key=True)
+    model: str = _text(primary_key=True)
+    runs: int = _bigint()
+    roots: int = _bigint()
+    """Root runs, that is traces: unlike `traces` they add up over names, types, statuses and models."""
+    traces: int = _bigint()
+    """Distinct traces with such a run; one trace may count in several rows, so do not add them up."""
+    prompt_tokens: int = _bigint()
+    completion_tokens: int = _bigint()
+    total_tokens: int = _bigint()
+    prompt_cost: Decimal = Field(sa_type=sa.Numeric)
+    completion_cost: Decimal = Field(sa_type=sa.Numeric)
+    total_cost: Decimal = Field(sa_type=sa.Numeric)
+    ended: int = _bigint()
+    """Runs with an end time: what `latency` is the sum of."""
+    latency: Decimal = Field(sa_type=sa.Numeric)
+    """Sum of the seconds from start to end; the mean is `latency / ended`."""
 
 
 class ProjectDayRow(SQLModel, table=True):

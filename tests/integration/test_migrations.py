@@ -44,8 +44,16 @@ def test_an_empty_database_goes_up_down_and_up_again(empty_database_url: str) ->
     assert migrate.current(url) is None
     migrate.upgrade(url)
     migrate.check(url)
-    assert migrate.current(url) == migrate.head() == "0001"
-    assert tables(url) == {"alembic_version", "feedback", "project_days", "quarantine", "runs"}
+    assert migrate.current(url) == migrate.head() == "0002"
+    assert tables(url) == {
+        "alembic_version",
+        "daily_rollups",
+        "feedback",
+        "project_days",
+        "quarantine",
+        "run_versions",
+        "runs",
+    }
     assert load_one(url) == LoadResult(inserted=1)
     migrate.downgrade(url, "base")
     assert tables(url) == {"alembic_version"}

@@ -1,0 +1,116 @@
+"""Rows of `runs` in Postgres' binary COPY format, encoded in one pass.
+
+A tuple is the number of its fields, then each field as its length and its bytes; a null has the length -1
+(Postgres' documentation of COPY, and the `send` functions of the types). Measured, this takes a third of
+the time of adapting each value by itself.
+"""
+
+import struct
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.numeric import DecimalBinaryDumper
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+"""What a binary COPY begins with: its signature, no flags, no extension."""
+TRAILER = b"\xff\xff"
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TEXT_OID = 25
+
+_length = struct.Struct(">i").pack
+_length_and_date = struct.Struct(">ii").pack
+_length_and_int8 = struct.Struct(">iq").pack
+_length_and_bool = struct.Struct(">i?").pack
+_one_dimension = struct.Struct(">iiIii").pack
+_number = DecimalBinaryDumper(Decimal).dump
+
+_NULL = _length(-1)
+_UUID_LENGTH = _length(16)
+_NO_TEXTS = _length(12) + struct.pack(">iiI", 0, 0, _TEXT_OID)
+
+
+def _uuid(value: UUID) -> bytes:
+    return _UUID_LENGTH + value.bytes
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return _length(len(encoded)) + encoded
+
+
+def _date(value: date) -> bytes:
+    return _length_and_date(4, value.toordinal() - _EPOCH.toordinal())
+
+
+def _time(value: datetime) -> bytes:
+    return _length_and_int8(8, (value - _EPOCH) // _MICROSECOND)
+
+
+def _int8(value: int) -> bytes:
+    return _length_and_int8(8, value)
+
+
+def _bool(value: bool) -> bytes:
+    return _length_and_bool(1, value)
+
+
+def _numeric(value: Decimal) -> bytes:
+    encoded = bytes(_number(value) or b"")
+    return _length(len(encoded)) + encoded
+
+
+def _texts(values: tuple[str, ...]) -> bytes:
+    if not values:
+        return _NO_TEXTS
+    body = _one_dimension(1, 0, _TEXT_OID, len(values), 1) + b"".join(map(_text, values))
+    return _length(len(body)) + body
+
+
+def _jsonb(text: bytes) -> bytes:
+    return _length(len(text) + 1) + b"\1" + text
+
+
+RUN_COLUMNS: dict[str, Callable[[Any], bytes]] = {
+    "run_date": _date,
+    "trace_id": _uuid,
+    "run_id": _uuid,
+    "parent_run_id": _uuid,
+    "session_id": _uuid,
+    "content_hash": _uuid,
+    "start_time": _time,
+    "end_time": _time,
+    "prompt_tokens": _int8,
+    "completion_tokens": _int8,
+    "total_tokens": _int8,
+    "sanitized": _bool,
+    "project": _text,
+    "name": _text,
+    "run_type": _text,
+    "status": _text,
+    "symbol": _text,
+    "thread_id": _text,
+    "prompt_cost": _numeric,
+    "completion_cost": _numeric,
+    "total_cost": _numeric,
+    "tags": _texts,
+    "error": _text,
+    "model": _text,
+    "data": _jsonb,
+}
+"""The columns that a load writes, in the order in which it sends them, and how a value of each is encoded."""
+
+_FIELDS = struct.pack(">h", len(RUN_COLUMNS))
+_ENCODERS = tuple(RUN_COLUMNS.values())
+
+
+def encode_row(*values: Any) -> bytes:
+    """The tuple of a run: `values` in the order of `RUN_COLUMNS`, None where there is none."""
+    fields = [
+        _NULL if value is None else encode(value) for encode, value in zip(_ENCODERS, values, strict=True)
+    ]
+    return _FIELDS + b"".join(fields)
