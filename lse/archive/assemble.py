@@ -2,9 +2,10 @@
 
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import reduce
 from pathlib import Path
 from uuid import UUID
@@ -27,6 +28,9 @@ _HAS_FEEDBACK = re.compile(rb'"(?:feedback_stats|FEEDBACK_STATS)"\s*:\s*\{\s*"')
 Collect = Callable[[Trace, Sequence[StoredFile]], list[StoredFile]]
 """Stores the files of a fetched trace; is told which are known from before, and says which there are."""
 
+Merge = Callable[[Trace | None, Trace], Trace]
+"""Puts a later trace over what is archived of it, as `merge_trace` does."""
+
 
 @dataclass(slots=True)
 class SpoolIndex:
@@ -37,6 +41,8 @@ class SpoolIndex:
     unplaced: list[int] = field(default_factory=list)
     """Offsets of the distinct texts that name no trace"""
     with_feedback: set[UUID] = field(default_factory=set)
+    started: Counter[date] = field(default_factory=Counter)
+    """How many of the placed runs started on each UTC day"""
 
     @property
     def runs(self) -> set[UUID]:
@@ -75,7 +81,10 @@ def index_spool(spool: Spool, begin: int = 0, end: int | None = None) -> SpoolIn
                 index.unplaced.append(offset)
             continue
         if run.ended or run.id not in finished:
-            index.traces.setdefault(run.trace_id, {})[run.id] = offset
+            runs = index.traces.setdefault(run.trace_id, {})
+            if run.started is not None and run.id not in runs:
+                index.started[run.started.date()] += 1
+            runs[run.id] = offset
         if run.ended:
             finished.add(run.id)
         if _HAS_FEEDBACK.search(text):
@@ -93,21 +102,34 @@ def write_traces(
     """Bring the trace files in `folder` up to date; yields what became of each trace that was fetched.
 
     `collect` stores the files that a trace's runs link to, before the trace that names them is written;
-    without it, no file is added. A text that is replaced is kept before its trace is written. The names of
-    the files are durable once the last trace was yielded.
+    without it, no file is added. See `update_traces`.
+    """
+    yield from update_traces(folder, _fetched(spool, index, feedback), collect)
+    _add_unplaced(folder, spool.read(index.unplaced))
+
+
+def update_traces(
+    folder: Path, traces: Iterable[Trace], collect: Collect | None = None, merge: Merge = merge_trace
+) -> Iterator[Update]:
+    """Bring the files of `traces` in `folder` up to date; yields what became of each.
+
+    A text that is replaced is kept before its trace is written. The names of the files are durable once the
+    last trace was yielded.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in folder.glob(".*.tmp"):
         stale.unlink()  # left by a killed process; the lock on the day keeps others out
     existing = _files_by_trace(folder)
     superseded = Superseded(folder)
+    for trace in traces:
+        yield _update(folder, existing.get(trace.id, []), trace, collect, merge, superseded)
+    sync_directory(folder)
+
+
+def _fetched(spool: Spool, index: SpoolIndex, feedback: Mapping[UUID, list[RawFeedback]]) -> Iterator[Trace]:
     for trace_id, offsets in index.traces.items():
         runs = [identify_run(text) for text in spool.read(offsets.values())]
-        found = [item for run_id in offsets for item in feedback.get(run_id, [])]
-        fetched = make_trace(trace_id, runs, found)
-        yield _update(folder, existing.get(trace_id, []), fetched, collect, superseded)
-    sync_directory(folder)
-    _add_unplaced(folder, spool.read(index.unplaced))
+        yield make_trace(trace_id, runs, [item for run_id in offsets for item in feedback.get(run_id, [])])
 
 
 def runs_of_other_traces(folder: Path, index: SpoolIndex) -> int:
@@ -132,14 +154,20 @@ def _files_by_trace(folder: Path) -> dict[UUID, list[Path]]:
 
 
 def _update(
-    folder: Path, paths: list[Path], fetched: Trace, collect: Collect | None, superseded: Superseded
+    folder: Path,
+    paths: list[Path],
+    fetched: Trace,
+    collect: Collect | None,
+    merge: Merge,
+    superseded: Superseded,
 ) -> Update:
     """Merge `fetched` into the trace's file, or files."""
     earlier = [read_trace_file(path) for path in paths]
     if collect is not None:
         known = [file for trace in earlier for file in trace.files]
         fetched = replace(fetched, files=tuple(collect(fetched, known)))
-    trace = reduce(merge_trace, [*earlier, fetched])
+    archived = reduce(merge_trace, earlier) if earlier else None
+    trace = merge(archived, fetched)
     update = _compared(earlier, fetched, trace)
     if not update.written:
         return update

@@ -41,6 +41,8 @@ class FetchRecord:
     server_traces: int | None
     content_sha256: str
     """Of the archive that the fetch left, as in its manifest; empty when there were no runs."""
+    server_feedback: int | None = None
+    """How many records of feedback the source counted, where it counts them."""
     expires_at: str | None = None
     """When the source will delete the first of the traces, ISO 8601, UTC; None where it does not say."""
 

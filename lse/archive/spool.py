@@ -65,17 +65,33 @@ class Spool:
         """Append one page of a lane; without a cursor the lane, and with the last lane the walk, is done."""
         lines = [text + b"\n" for text in texts]
         with self._lock:
-            with self._texts.open("ab") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
+            self._append(lines)
             after = self._after(lines, Lane(cursor, done=cursor is None), lane)
             self._move(replace(after, doubtful=after.doubtful or doubtful))
+
+    def add_walk(self, texts: Iterable[bytes]) -> None:
+        """Append texts that came otherwise than by pages, as a finished walk of their own."""
+        with self._lock:
+            size = self._append([text + b"\n" for text in texts])
+            self._move(replace(self.position, size=size, ends=(*self.position.ends, size)))
+
+    def skip(self, lane: int) -> None:
+        """Count a lane as walked to its end without asking for a page."""
+        with self._lock:
+            self._move(replace(self._after([], Lane(done=True), lane), pages=self.position.pages))
 
     def restart(self, lane: int) -> None:
         """Let a lane begin again at its first page; what it gave is kept."""
         with self._lock:
             self._move(replace(self.position, lanes=self._lanes_with(Lane(), lane)))
+
+    def _append(self, lines: list[bytes]) -> int:
+        """Make `lines` durable; the size after them."""
+        with self._texts.open("ab") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
 
     def _after(self, lines: list[bytes], state: Lane, lane: int) -> Position:
         before, lanes = self.position, self._lanes_with(state, lane)

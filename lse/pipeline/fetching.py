@@ -23,6 +23,7 @@ from lse.models import Progress, ProjectDay, RawFeedback, StepResult, StoredFile
 from lse.pipeline.common import counted, fetch_facts, no_progress, note
 from lse.resources import Resources
 from lse.sources import Project, Source, Window
+from lse.sources._strays import add_strays
 from lse.sources._walk import Proof, lanes_for, walk_until_proved
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
     total = expected.runs if expected else None
     watched = _until(day, resources.settings.fetch_hours, lambda runs: progress(runs, total))
     proof, index = walk_until_proved(source, window, spool, watched)
+    if window.end <= resources.now():
+        index = add_strays(source, window, spool, index)
     record = _assemble(resources, day, project, spool, index, proof)
     spool.discard()
     note(resources, day, **fetch_facts(record))
@@ -72,7 +75,7 @@ def _assemble(
 ) -> FetchRecord:
     """Write the trace files from the spool, and the record of what was counted."""
     folder = resources.folder(day)
-    feedback = _feedback(resources.source, index.with_feedback)
+    feedback = _feedback(resources.source, index, proof.server.feedback if proof.server else None)
     files = _Files(resources.source, project, folder)
     tally, orphans = _Tally(), 0
     for update in write_traces(folder, spool, index, feedback, files.collect):
@@ -98,6 +101,7 @@ def _assemble(
         missing_files=files.missing,
         server_runs=proof.server.runs if proof.server else None,
         server_traces=proof.server.traces if proof.server else None,
+        server_feedback=proof.server.feedback if proof.server else None,
         content_sha256=content_sha256_of(folder),
         expires_at=tally.expires_at.isoformat(timespec="seconds") if tally.expires_at else None,
     )
@@ -157,7 +161,17 @@ class _Files:
         return found
 
 
-def _feedback(source: Source, run_ids: Collection[UUID]) -> dict[UUID, list[RawFeedback]]:
+def _feedback(source: Source, index: SpoolIndex, expected: int | None) -> dict[UUID, list[RawFeedback]]:
+    """The feedback of each run: of those that show some, and of all when the source counts more than that."""
+    found = _feedback_on(source, index.with_feedback)
+    if expected is not None and sum(map(len, found.values())) < expected:
+        found |= _feedback_on(source, index.runs - index.with_feedback)
+        if (number := sum(map(len, found.values()))) < expected:
+            logger.warning("The source counts %d feedback records, and gives %d.", expected, number)
+    return found
+
+
+def _feedback_on(source: Source, run_ids: Collection[UUID]) -> dict[UUID, list[RawFeedback]]:
     found: dict[UUID, list[RawFeedback]] = defaultdict(list)
     for text in source.feedback(map(str, sorted(run_ids))):
         try:

@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from lse.errors import LseError, from_os_error
+from lse.archive.fetch_record import FetchRecord
+from lse.errors import LseError, TemporaryError, from_os_error
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import forget_failure, no_progress, note, settled
 from lse.pipeline.fetching import fetch
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
+from lse.pipeline.pruning import stays_pruned
 from lse.pipeline.verifying import verify
 from lse.resources import Resources
+from lse.sources import Project, Window
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +24,7 @@ STEPS = ("fetch", "pack", "upload", "load", "verify")
 
 _NEEDS = {"pack": "fetch", "upload": "pack", "load": "fetch", "verify": "fetch"}
 
-_FUNCTIONS: dict[str, Callable[[Resources, ProjectDay, Progress], StepResult]] = {
+_FUNCTIONS: dict[str, Callable[..., StepResult]] = {
     "fetch": fetch,
     "pack": pack,
     "upload": upload,
@@ -33,10 +36,10 @@ RunStep = Callable[[str, Resources, ProjectDay], StepResult]
 
 
 def run_step(
-    step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress
+    step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress, **flags: bool
 ) -> StepResult:
-    """Run the step called `step`. When it succeeds, the ledger forgets that it failed before."""
-    result = _FUNCTIONS[step](resources, day, progress)
+    """Run the step called `step`, with its own `flags`. When it succeeds, the ledger forgets its failure."""
+    result = _FUNCTIONS[step](resources, day, progress, **flags)
     if not result.exit_code:
         forget_failure(resources, day, step)
     return result
@@ -54,8 +57,9 @@ def full_sweep(
     """Run the steps that `skip` does not name, each through `run`; one result per step, in order.
 
     A step that fails does not stop the steps that do not need it. A settled day whose fetch was proved
-    complete is not fetched again unless `force` is given. Raises `BusyError` when another process sweeps
-    the same day, and whatever makes every step pointless: a wrong day, key, project or configuration.
+    complete is fetched again only when the source counts more runs or feedback than then, or when `force`
+    is given. Raises `BusyError` when another process sweeps the same day, and whatever makes every step
+    pointless: a wrong day, key, project or configuration.
     """
     results: dict[str, StepResult] = {}
     if "upload" not in skip:
@@ -89,8 +93,10 @@ def _sweep_step(
         return StepResult(step, "skipped", "skipped, as asked")
     if needed is not None and needed.state in ("failed", "not run"):
         return StepResult(step, "not run", f"needs {needed.step}, which did not succeed")
-    if step == "fetch" and not force and (record := settled(resources, day)):
+    if step == "fetch" and not force and (record := _unchanged_since(resources, day)):
         return StepResult("fetch", "unchanged", f"complete and settled since {record.fetched_at}")
+    if result := stays_pruned(resources, day, step):
+        return result
     begin = time.monotonic()
     try:
         result = run(step, resources, day)
@@ -101,3 +107,23 @@ def _sweep_step(
         note(resources, day, failed_step=step, failure=error.message)
     seconds = round(time.monotonic() - begin, 3)
     return replace(result, figures={**result.figures, "seconds": seconds})
+
+
+def _unchanged_since(resources: Resources, day: ProjectDay) -> FetchRecord | None:
+    """The record of a settled day's fetch, unless the source counts more runs or feedback than it did then.
+
+    Feedback may come long after a day has settled. The numbers alone do not show a record that was changed.
+    """
+    record = settled(resources, day)
+    if record is None:
+        return None
+    window = Window(Project(record.project_id, day.project), day.start, day.end)
+    try:
+        now = resources.source.counts(window)
+    except TemporaryError as error:
+        logger.warning("Whether anything was added to %s since its fetch is not known: %s", day, error)
+        return record
+    if now is None:
+        return record
+    grown = now.runs > (record.server_runs or 0) or (now.feedback or 0) > (record.server_feedback or 0)
+    return None if grown else record

@@ -1,10 +1,11 @@
 """Where runs come from. One file of this folder is one source."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from lse.archive.links import Link
 from lse.models import StoredFile
@@ -26,6 +27,12 @@ class Window:
     project: Project
     start: datetime
     end: datetime
+    runs_from: datetime | None = None
+    """Of these traces, only the runs that started then or later"""
+    runs_until: datetime | None = None
+    """Of these traces, only the runs that started before then"""
+    whole_traces: bool = True
+    """False: the runs that started in `[start, end)` themselves, whatever trace they belong to"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Counts:
 
     runs: int
     traces: int
+    feedback: int | None = None
+    """Records of feedback on these runs, where the source counts them"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,12 @@ class Source(Protocol):
 
     def counts(self, window: Window) -> Counts | None:
         """The source's own count, or None when it cannot count."""
+
+    def count_runs(self, window: Window) -> int | None:
+        """How many runs the source counts in the window, or None when it cannot count."""
+
+    def existing(self, project: Project, run_ids: Collection[UUID]) -> set[UUID]:
+        """Those of `run_ids` that the source has."""
 
     def cost(self, window: Window, counts: Counts, lanes: int) -> Cost:
         """What fetching `counts` takes, walked in so many parts; asks nothing."""

@@ -2,14 +2,14 @@
 
 Both ask for all runs of all traces whose root started in the window. The bound on the root keeps traces
 whole; the bound on each run, a minute earlier for clocks that disagree, keeps the server from reading
-its whole history. There is no upper bound on runs, since a child may start long after its root (v2
-refuses windows of more than 401 days, so there it is 400 days).
+its whole history. Runs have an upper bound only where the window names one, since a child may start long
+after its root (v2 refuses windows of more than 401 days, so there it is 400 days).
 
 A share link opens a trace to the public and is no part of it, so it is not asked for.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -19,6 +19,7 @@ from lse.sources._limits import LIMITS, Rate
 
 _SKEW = timedelta(seconds=60)
 _LONGEST_WINDOW = timedelta(days=400)
+_RECENT = timedelta(days=7)  # up to this length of a window, v1 allows the faster rate
 
 
 class ReadApi(Protocol):
@@ -34,8 +35,8 @@ class ReadApi(Protocol):
     def query(self, window: Window, cursor: str | None, size: int) -> dict[str, Any]:
         """The body that asks for one page of at most `size` runs."""
 
-    def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:
-        """The body that asks for the ids and links of one run."""
+    def query_some(self, project: Project, run_ids: Sequence[UUID]) -> dict[str, Any]:
+        """The body that asks for the ids and links of up to 100 runs."""
 
     def query_expiry(self, window: Window) -> dict[str, Any] | None:
         """The body that asks how long the first traces are kept; None where the API does not say."""
@@ -78,9 +79,10 @@ class _V1:
         }
         return {**body, "cursor": cursor} if cursor else body
 
-    def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:  # noqa: ARG002
+    def query_some(self, project: Project, run_ids: Sequence[UUID]) -> dict[str, Any]:  # noqa: ARG002
         links = ["inputs_s3_urls", "outputs_s3_urls", "s3_urls"]
-        return {"id": [str(run_id)], "limit": 1, "select": ["id", "trace_id", "dotted_order", *links]}
+        ids = list(map(str, run_ids))
+        return {"id": ids, "limit": len(ids), "select": ["id", "trace_id", "dotted_order", *links]}
 
     def query_expiry(self, window: Window) -> dict[str, Any] | None:
         fields = ["id", "trace_first_received_at", "ttl_seconds"]
@@ -93,11 +95,12 @@ class _V1:
 
     def count(self, window: Window, *, roots: bool) -> dict[str, Any]:
         """The body that asks `/runs/stats` for the number of runs, or of root runs, in the window."""
-        body = {
-            "session": [window.project.id],
-            "trace_filter": _root_bounds(window),
-            "start_time": _stamp(window.start - _SKEW),
-        }
+        begin, end = _run_bounds(window)
+        body: dict[str, Any] = {"session": [window.project.id], "start_time": _stamp(begin)}
+        if end is not None:
+            body["end_time"] = _stamp(end)
+        if window.whole_traces:
+            body["trace_filter"] = _root_bounds(window)
         return {**body, "is_root": True} if roots else body
 
     def cursor(self, answer: Mapping[str, bytes]) -> str | None:
@@ -106,9 +109,9 @@ class _V1:
         return str(following) if following else None
 
     def rate(self, window: Window) -> Rate:
-        """By the length of the window; one without an end lasts until now."""
-        recent = datetime.now(UTC) - window.start + _SKEW <= timedelta(days=7)
-        return LIMITS["v1_recent" if recent else "v1_older"]
+        """By how long runs may start in the window; one without an end lasts until now."""
+        begin, end = _run_bounds(window)
+        return LIMITS["v1_recent" if (end or datetime.now(UTC)) - begin <= _RECENT else "v1_older"]
 
 
 class _V2:
@@ -131,21 +134,26 @@ class _V2:
     )
 
     def query(self, window: Window, cursor: str | None, size: int) -> dict[str, Any]:
-        body = {
+        begin, end = _run_bounds(window)
+        if end is None and datetime.now(UTC) - begin > _LONGEST_WINDOW:
+            end = begin + _LONGEST_WINDOW
+        body: dict[str, Any] = {
             "project_ids": [window.project.id],
-            "trace_filter": _root_bounds(window),
-            "min_start_time": _stamp(window.start - _SKEW),
+            "min_start_time": _stamp(begin),
             "page_size": size,
             "selects": list(self.fields),
         }
-        if datetime.now(UTC) - window.start > _LONGEST_WINDOW:
-            body["max_start_time"] = _stamp(window.start + _LONGEST_WINDOW)
+        if window.whole_traces:
+            body["trace_filter"] = _root_bounds(window)
+        if end is not None:
+            body["max_start_time"] = _stamp(end)
         return {**body, "cursor": cursor} if cursor else body
 
-    def query_one(self, project: Project, run_id: UUID) -> dict[str, Any]:
+    def query_some(self, project: Project, run_ids: Sequence[UUID]) -> dict[str, Any]:
         return {
             "project_ids": [project.id],
-            "ids": [str(run_id)],
+            "ids": list(map(str, run_ids)),
+            "page_size": len(run_ids),
             "min_start_time": _stamp(datetime.now(UTC) - _LONGEST_WINDOW),
             "selects": ["ID", "TRACE_ID", "DOTTED_ORDER", "ATTACHMENTS"],
         }
@@ -161,8 +169,20 @@ class _V2:
         return LIMITS["v2"]
 
 
+def late_from(window: Window) -> datetime:
+    """Until when runs may start for a window to count as a short one, which v1 reads at the faster rate."""
+    return window.start - _SKEW + _RECENT
+
+
 V1 = _V1()
 V2 = _V2()
+
+
+def _run_bounds(window: Window) -> tuple[datetime, datetime | None]:
+    """When the wanted runs start: from, and before; no upper bound means until now."""
+    if not window.whole_traces:
+        return window.start, window.end
+    return window.runs_from or window.start - _SKEW, window.runs_until
 
 
 def _root_bounds(window: Window) -> str:

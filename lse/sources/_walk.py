@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from threading import Event
 
@@ -12,6 +13,7 @@ from lse.archive.spool import Spool
 from lse.errors import TemporaryError
 from lse.sources import Counts, Source, Window
 from lse.sources._http import NotServed, Refused
+from lse.sources._read_apis import late_from
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +35,11 @@ class Proof:
 
 
 def lanes_for(counts: Counts | None) -> int:
-    """How many parts of a day are walked side by side: few, since each may cost a page that is not full."""
-    return _LANES if counts is not None and counts.runs >= _WORTH_LANES else 1
+    """How many parts of a window are walked side by side: few, since each may cost a page that is not full.
+
+    The last one is for runs that started more than a week after the window began.
+    """
+    return 1 + (_LANES if counts is not None and counts.runs >= _WORTH_LANES else 1)
 
 
 def walk_until_proved(
@@ -57,8 +62,8 @@ def walk_until_proved(
 
 
 def _walk(source: Source, window: Window, spool: Spool, progress: Callable[[int], None]) -> None:
-    """Walk every lane to its end; when one fails, the others stop at their next page."""
-    parts = _split(window, len(spool.position.lanes))
+    """Walk every lane to its end, the late runs last; when one fails, the others stop at their next page."""
+    *parts, late = _split(window, len(spool.position.lanes))
     stop = Event()
     with ThreadPoolExecutor(len(parts), thread_name_prefix="lse-walk") as pool:
         walks = [
@@ -71,11 +76,15 @@ def _walk(source: Source, window: Window, spool: Spool, progress: Callable[[int]
                 walk.result()
         finally:
             stop.set()
+    _walk_lane(source, late, spool, len(parts), progress, Event())
 
 
 def _walk_lane(
     source: Source, part: Window, spool: Spool, lane: int, progress: Callable[[int], None], stop: Event
 ) -> None:
+    if part.runs_from is not None and part.runs_from > datetime.now(UTC):
+        spool.skip(lane)
+        return
     cursor = spool.position.lanes[lane].cursor
     resumed, seen = cursor is not None, {cursor}
     while not stop.is_set():
@@ -99,10 +108,17 @@ def _walk_lane(
 
 
 def _split(window: Window, lanes: int) -> list[Window]:
-    """The window in equal parts of time; a trace belongs to the part in which its root started."""
-    step = (window.end - window.start) / lanes
-    bounds = [window.start + step * number for number in range(lanes)] + [window.end]
-    return [replace(window, start=start, end=end) for start, end in pairwise(bounds)]
+    """The window in equal parts of time, and a last part for runs that started late.
+
+    A trace belongs to the part in which its root started. Runs that start more than a week later are rare;
+    without them a part is short enough for LangSmith's faster rate.
+    """
+    late = late_from(window)
+    until = late if late < datetime.now(UTC) else None
+    step = (window.end - window.start) / (lanes - 1)
+    bounds = [window.start + step * number for number in range(lanes - 1)] + [window.end]
+    parts = [replace(window, start=start, end=end, runs_until=until) for start, end in pairwise(bounds)]
+    return [*parts, replace(window, runs_from=late)]
 
 
 def _judge(spool: Spool, last: SpoolIndex, server: Counts | None) -> Proof:

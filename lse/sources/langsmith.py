@@ -4,7 +4,8 @@ import difflib
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,20 @@ from lse.archive.jsontext import MalformedJson, elements, fields
 from lse.archive.links import Link, links_of
 from lse.archive.trace_file import single_line
 from lse.errors import TemporaryError, UsageError
-from lse.models import StoredFile
+from lse.models import RawRun, StoredFile
 from lse.settings import Settings
 from lse.sources import Cost, Counts, Page, Project, Window
 from lse.sources._download import Downloads, FileRefused, LinkExpired
 from lse.sources._http import Call, LangSmithHttp, NotServed, Patience, TooMuch
 from lse.sources._limits import LIMITS
-from lse.sources._read_apis import V1, V2, ReadApi
+from lse.sources._read_apis import V1, V2, ReadApi, late_from
 
 logger = logging.getLogger(__name__)
 
 _GENERAL = LIMITS["general"]
 _ASKED_AGAIN = 3
-_COUNTING = 4  # runs and traces, before the walk and after it
-_PAGE = 100  # largest page of projects and of feedback
+_COUNTING = 5  # runs and traces, before the walk and after it; then the runs that started in the window
+_PAGE = 100  # largest page of projects and of feedback, and most ids in one question
 _RUNS_PER_FEEDBACK_CALL = 50  # ids travel in the URL, 41 bytes each; proxies refuse URLs from 4 to 8 kB on
 
 
@@ -88,14 +89,26 @@ class LangSmithSource:
 
     def counts(self, window: Window) -> Counts | None:
         try:
-            return Counts(runs=self._count(window, roots=False), traces=self._count(window, roots=True))
+            runs, feedback = self._count(window, roots=False)
+            return Counts(runs, self._count(window, roots=True)[0], feedback)
         except NotServed:
             return None
+
+    def count_runs(self, window: Window) -> int | None:
+        try:
+            return self._count(window, roots=False)[0]
+        except NotServed:
+            return None
+
+    def existing(self, project: Project, run_ids: Collection[UUID]) -> set[UUID]:
+        ids = sorted(run_ids)
+        asked = (ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE))
+        return {run.id for some in asked for run in self._some(project, some)}
 
     def cost(self, window: Window, counts: Counts, lanes: int) -> Cost:
         pages = max(1, math.ceil(counts.runs / self.api.page_size)) + lanes - 1
         feedback = math.ceil(counts.runs / _RUNS_PER_FEEDBACK_CALL)
-        rate = self.api.rate(window)
+        rate = self.api.rate(replace(window, runs_until=late_from(window)))
         seconds = pages * rate.seconds / rate.calls
         seconds += (_COUNTING + feedback) * _GENERAL.seconds / _GENERAL.calls
         return Cost(pages, _COUNTING, feedback, seconds)
@@ -131,16 +144,19 @@ class LangSmithSource:
 
     def _fresh(self, project: Project, link: Link) -> Link:
         """The same link as the server gives it now; links are signed for a while only."""
-        api = self.api
-        rate = api.rate(Window(project, datetime.now(UTC), datetime.now(UTC)))
-        body = api.query_one(project, link.run_id)
-        texts = self._http.call(Call("POST", api.path, rate, body), lambda answer: _texts(answer, api))
-        links = (found for text in texts for found in links_of(identify_run(text)))
+        links = (found for run in self._some(project, [link.run_id]) for found in links_of(run))
         return next((found for found in links if found.name == link.name), link)
 
-    def _count(self, window: Window, *, roots: bool) -> int:
+    def _some(self, project: Project, run_ids: Sequence[UUID]) -> list[RawRun]:
+        """The runs with these ids, at most 100, without their payloads."""
+        api = self.api
+        rate = api.rate(Window(project, datetime.now(UTC), datetime.now(UTC)))
+        call = Call("POST", api.path, rate, api.query_some(project, run_ids))
+        return list(map(identify_run, self._http.call(call, lambda answer: _texts(answer, api))))
+
+    def _count(self, window: Window, *, roots: bool) -> tuple[int, int | None]:
         body = V1.count(window, roots=roots)
-        return self._http.call(Call("POST", "/runs/stats", _GENERAL, body), _run_count)
+        return self._http.call(Call("POST", "/runs/stats", _GENERAL, body), _counted)
 
     def _listed(self, path: str, query: dict[str, Any]) -> Iterator[bytes]:
         """All items of an offset-paged list, page by page."""
@@ -160,7 +176,7 @@ class LangSmithSource:
 
     def _answers_v1(self) -> bool:
         """Whether v1 still answers; a server may have removed it whatever its flags say."""
-        nothing = V1.query_one(Project("", ""), UUID(int=0))
+        nothing = V1.query_some(Project("", ""), [UUID(int=0)])
         rate = LIMITS["v1_recent"]
         try:
             self._http.call(Call("POST", V1.path, rate, nothing), lambda answer: _texts(answer, V1))
@@ -255,11 +271,19 @@ def _project(text: bytes) -> Project:
     return Project(values["id"], values["name"])
 
 
-def _run_count(answer: bytes) -> int:
-    count = _object(answer).get("run_count")
-    if not isinstance(count, int):
+def _counted(answer: bytes) -> tuple[int, int | None]:
+    """How many runs the statistics are of, and how many records of feedback those have."""
+    stats = _object(answer)
+    if not isinstance(stats.get("run_count"), int):
         raise TemporaryError("LangSmith's statistics hold no count.")
-    return count
+    by_key = stats.get("feedback_stats", ...)
+    return stats["run_count"], sum(_feedback_counts(by_key)) if by_key is not ... else None
+
+
+def _feedback_counts(by_key: object) -> Iterator[int]:
+    for stats in by_key.values() if isinstance(by_key, dict) else ():
+        if isinstance(stats, dict) and isinstance(stats.get("n"), int):
+            yield stats["n"]
 
 
 def _object(answer: bytes) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from lse.archive.layout import UNPLACED, archived_files, trace_files
 from lse.archive.trace_file import read_trace_file
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError, UsageError
 from lse.models import ProjectDay, RawRun, StepResult, Trace
-from lse.pipeline import fetch, pack, restore
+from lse.pipeline import fetch, full_sweep, pack, restore
 from lse.resources import Resources
 from lse.sandbox.faults import Rule
 from lse.sandbox.langsmith import LangSmithServer
 from lse.settings import load_settings
-from lse.sources import Window, _walk
+from lse.sources import Counts, Project, Window, _walk
 from lse.sources._http import Patience
+from lse.sources._limits import LIMITS
 from lse.sources._read_apis import V1, V2
 from lse.sources.langsmith import LangSmithSource
 
@@ -575,7 +576,7 @@ def test_an_aborted_fetch_goes_on_at_its_page(lab: Lab) -> None:
     lab.server.faults.clear()
     lab.server.clear_log()
     assert lab.fetch().exit_code == 0
-    assert (lab.queries(), len(lab.runs()), lab.record().walks) == (2, 90, 1)
+    assert (lab.queries(), len(lab.runs()), lab.record().walks) == (3, 90, 1)  # the last for late runs
 
 
 def test_a_cursor_that_is_refused_after_an_abort_starts_the_fetch_over(lab: Lab) -> None:
@@ -588,7 +589,7 @@ def test_a_cursor_that_is_refused_after_an_abort_starts_the_fetch_over(lab: Lab)
     lab.fault({"status": 400})
     lab.server.clear_log()
     assert lab.fetch().exit_code == 0
-    assert (lab.queries(), len(lab.runs())) == (6, 90)
+    assert (lab.queries(), len(lab.runs())) == (7, 90)
 
 
 def test_another_api_does_not_go_on_with_the_cursors_of_the_first(lab: Lab) -> None:
@@ -601,7 +602,7 @@ def test_another_api_does_not_go_on_with_the_cursors_of_the_first(lab: Lab) -> N
     lab.source._chosen = V2 if lab.api == "v1" else V1
     lab.server.clear_log()
     assert lab.fetch().exit_code == 0
-    assert (lab.queries(), len(lab.runs())) == (5, 90)
+    assert (lab.queries(), len(lab.runs())) == (6, 90)
 
 
 def test_the_record_counts_from_the_begin_of_a_fetch_that_went_on(
@@ -697,3 +698,102 @@ def test_both_apis_give_the_same_runs_in_the_same_files(make_lab: Callable[..., 
         ]
         found.append((files, runs, [item.text for trace in lab.traces() for item in trace.feedback]))
     assert found[0] == found[1]
+
+
+# --- what a walk over the day's traces does not show
+
+
+def test_runs_whose_root_never_arrived_are_archived_and_make_the_day_partial(lab: Lab) -> None:
+    midnight = line(5001, trace=1, at=DAY.end + timedelta(minutes=1))
+    lab.server.load([*many(), midnight, line(7001, trace=7000), line(7002, trace=7000)], "chat")
+    result = lab.fetch()
+    assert (result.state, result.exit_code, len(lab.runs())) == ("partial", 4, 93)
+    assert {an_id(7001), an_id(7002)} <= lab.runs().keys()
+    assert "3 runs without parent or root" in result.summary
+    again = lab.fetch()
+    assert (again.summary, len(lab.runs())) == (result.summary, 93)
+
+
+def test_children_after_midnight_are_no_runs_without_a_root(lab: Lab) -> None:
+    following = ProjectDay("chat", date(2026, 1, 6))
+    night = [line(n, trace=1, at=following.start + timedelta(minutes=n)) for n in range(5001, 5004)]
+    lab.server.load([*many(), *night], "chat")
+    assert (lab.fetch().state, len(lab.runs())) == ("done", 93)
+    lab.server.clear_log()
+    assert lab.fetch(following).state == "done"
+    assert lab.runs(following) == {}
+    assert lab.queries() == 2  # an empty page, and one for late runs: their own day is not walked by run
+
+
+def test_a_child_that_starts_weeks_after_its_root_is_fetched_with_it(lab: Lab) -> None:
+    late = line(5001, trace=1, at=DAY.start + timedelta(days=20))
+    lab.server.load([*many(), late], "chat")
+    assert (lab.fetch().state, len(lab.runs()), lab.record().walks) == ("done", 91, 1)
+    assert an_id(5001) in lab.runs()
+
+
+def test_old_days_are_asked_for_in_windows_of_a_week_which_v1_reads_faster() -> None:
+    window = Window(Project("p", "chat"), DAY.start, DAY.end)
+    main, late = _walk._split(window, 2)
+    asked = V1.query(main, None, 100)
+    assert (asked["start_time"], asked["end_time"]) == (
+        "2026-01-04T23:59:00+00:00",
+        "2026-01-11T23:59:00+00:00",
+    )
+    assert (V1.rate(main), V1.rate(late)) == (LIMITS["v1_recent"], LIMITS["v1_older"])
+    assert V1.query(late, None, 100)["start_time"] == asked["end_time"]
+    assert "end_time" not in V1.query(late, None, 100)
+
+
+def test_a_recent_day_is_asked_for_without_an_end_and_without_a_page_for_late_runs(lab: Lab) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = ProjectDay("chat", (today - timedelta(days=1)).date())
+    lab.server.load([line(1, trace=1, at=day.start + timedelta(minutes=1))], "chat")
+    assert lab.fetch(day).exit_code == 0
+    assert lab.queries() == 1
+
+
+def test_feedback_that_arrived_between_a_page_and_the_count_is_fetched(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.server.load(many(), "chat")
+    counts, given = LangSmithSource.counts, list[bytes]()
+
+    def counts_later(source: LangSmithSource, window: Window) -> Counts | None:
+        if lab.queries() and not given:
+            given.append(opinion(lab, 3, id=str(an_id(7000))))
+        return counts(source, window)
+
+    monkeypatch.setattr(LangSmithSource, "counts", counts_later)
+    assert lab.fetch().figures["feedback"] == 1
+    assert lab.record().server_feedback == 1
+
+
+@pytest.mark.parametrize("added", ["run", "feedback"])
+def test_a_settled_day_is_fetched_again_when_the_source_counts_more(lab: Lab, added: str) -> None:
+    lab.server.load(many(), "chat")
+    skip = ("upload", "load", "verify")
+    assert full_sweep(lab.resources, DAY, skip=skip)[0].state == "done"
+    assert full_sweep(lab.resources, DAY, skip=skip)[0].state == "unchanged"
+    if added == "run":
+        lab.server.load([line(5001, trace=1)], "chat")
+    else:
+        opinion(lab, 3, id=str(an_id(7000)))
+    assert full_sweep(lab.resources, DAY, skip=skip)[0].state == "done"
+    assert len(lab.runs()) + sum(len(trace.feedback) for trace in lab.traces()) == 91
+    assert full_sweep(lab.resources, DAY, skip=skip)[0].state == "unchanged"
+
+
+def test_a_settled_day_stays_as_it_is_while_the_source_is_down(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.server.load(many(), "chat")
+    skip = ("upload", "load", "verify")
+    full_sweep(lab.resources, DAY, skip=skip)
+    lab.be_hasty()
+    lab.fault({"status": 503}, operation="run_stats", times=None)
+    assert [step.state for step in full_sweep(lab.resources, DAY, skip=skip)[:2]] == [
+        "unchanged",
+        "unchanged",
+    ]
+    assert "not known" in caplog.text

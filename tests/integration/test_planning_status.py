@@ -121,11 +121,11 @@ def test_a_plan_counts_requests_time_and_expiry_and_writes_nothing(
     before = tree(tmp_path)
     first, empty = plan(machine.resources, [a_day(0), a_day(3)])
 
-    assert (first.counts, first.settled) == (Counts(5, 5), False)
-    # one page at 3 calls in 10 s for days of more than a week ago; five small requests at 2,000 a minute
-    assert first.cost == Cost(pages=1, counts=4, feedback=1, seconds=10 / 3 + 5 * 60 / 2000)
+    assert (first.counts, first.settled) == (Counts(5, 5, 0), False)
+    # two pages at 10 calls in 10 s, the second for late runs; six small requests at 2,000 a minute
+    assert first.cost == Cost(pages=2, counts=5, feedback=1, seconds=2 * 10 / 10 + 6 * 60 / 2000)
     assert first.expires_at == datetime(2026, 1, 19, 0, 1, tzinfo=UTC)
-    assert (empty.counts, empty.expires_at) == (Counts(0, 0), None)
+    assert (empty.counts, empty.expires_at) == (Counts(0, 0, 0), None)
     assert tree(tmp_path) == before
     assert store.ledgers() == []
 
@@ -137,7 +137,7 @@ def test_a_large_day_takes_as_many_pages_as_hold_it_and_one_more_for_each_furthe
     window = Window(source.project("chat"), a_day(0).start, a_day(0).end)
     cost = source.cost(window, Counts(100_000, 10_000), lanes=4)
 
-    assert (cost.pages, cost.counts, cost.feedback) == (1003, 4, 2000)
+    assert (cost.pages, cost.counts, cost.feedback) == (1003, 5, 2000)
 
 
 def test_through_v2_a_plan_says_nothing_of_expiry(
@@ -145,8 +145,8 @@ def test_through_v2_a_plan_says_nothing_of_expiry(
 ) -> None:
     machine = Machine(server, tmp_path, database_url, api="v2")
     (day,) = plan(machine.resources, [a_day(0)])
-    assert (day.counts, day.expires_at) == (Counts(5, 5), None)
-    assert day.cost == Cost(pages=1, counts=4, feedback=1, seconds=10 / 300 + 5 * 60 / 2000)
+    assert (day.counts, day.expires_at) == (Counts(5, 5, 0), None)
+    assert day.cost == Cost(pages=2, counts=5, feedback=1, seconds=2 * 10 / 300 + 6 * 60 / 2000)
     machine.close()
 
 

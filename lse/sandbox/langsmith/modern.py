@@ -187,7 +187,7 @@ class Modern(Base):
             "longlived_ttl_days": None,
             "last_run_start_time_live": times.zulu(last.start) if last else None,
         }
-        return shown | (run_stats(self.state.runs.between(project.id)) if stats else {})
+        return shown | (run_stats(self.state.runs.between(project.id), self.state.feedback) if stats else {})
 
 
 def _items(items: Iterable[bytes]) -> bytes:

@@ -102,7 +102,7 @@ class LangSmithServer(Modern, Assets):
             "trace_tier": project.trace_tier,
             "last_run_start_time_live": times.naive(last.start) if last else None,
         }
-        return shown | (run_stats(self.state.runs.between(project.id)) if stats else {})
+        return shown | (run_stats(self.state.runs.between(project.id), self.state.feedback) if stats else {})
 
     # --- the v1 reads
 
@@ -137,7 +137,7 @@ class LangSmithServer(Modern, Assets):
         return json_response(answer)
 
     def _stats(self, question: Query) -> dict[str, Any]:
-        return run_stats(select(self.state.runs, question, self.state))
+        return run_stats(select(self.state.runs, question, self.state), self.state.feedback)
 
     @route("POST", "/runs/query/validate")
     def validate_query(self, request: Request) -> Response:

@@ -1,16 +1,17 @@
 """Aggregates over runs, as `POST /runs/stats` and projects show them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from lse.sandbox.langsmith import times
+from lse.sandbox.langsmith import feedback, times
+from lse.sandbox.langsmith.feedback import Feedback
 from lse.sandbox.langsmith.runs import Run
 from lse.sandbox.langsmith.usage import total
 
 
-def run_stats(runs: Sequence[Run]) -> dict[str, Any]:
-    """Counts, latencies in seconds, tokens and costs of `runs`, which come in order of start.
+def run_stats(runs: Sequence[Run], feedback_on: Callable[[str], Iterable[Feedback]]) -> dict[str, Any]:
+    """Counts, latencies in seconds, tokens, costs and feedback of `runs`, which come in order of start.
 
     Tokens and costs are summed over the runs that state them, so that parents do not count them again.
     """
@@ -35,6 +36,7 @@ def run_stats(runs: Sequence[Run]) -> dict[str, Any]:
         "completion_cost": _float(summed.completion_cost),
         "error_rate": errors / len(runs) if runs else None,
         "streaming_rate": len(waits) / len(runs) if runs else None,
+        "feedback_stats": feedback.stats([item for run in runs for item in feedback_on(run.id)]),
         "last_run_start_time": times.naive(runs[-1].start) if runs else None,
     }
 
