@@ -1,14 +1,19 @@
 """Files that appear whole or not at all: temporary file, flush to disk, rename, flush of the directory."""
 
 import errno
+import glob
+import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from lse.errors import TemporaryError
+
+BLOCK = 2**18
+"""Bytes that are read at once: large enough that a call costs nothing, small enough for a core's cache."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -52,6 +57,32 @@ def atomic_file(path: Path, mode: int = 0o600, *, name_later: bool = False) -> I
                 hint="Make room, then run the command again.",
             ) from error
         raise
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the temporary files that killed processes left of `path`; for who holds the lock on it."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        stale.unlink()
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """The content of the file at `path`, in blocks."""
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in a content that comes in blocks, each with its line break; the last may have none."""
+    parts: list[bytes] = []
+    for block in blocks:
+        for line in io.BytesIO(block):
+            parts.append(line)
+            if line.endswith(b"\n"):
+                yield b"".join(parts)
+                parts.clear()
+    if parts:
+        yield b"".join(parts)
 
 
 def sync_directory(path: Path) -> None:

@@ -5,15 +5,16 @@ It holds no creation time, host or codec, so equal content gives equal bytes.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
+from lse.archive.files import blocks_of, lines_of
 from lse.archive.layout import LOOSE, SUPERSEDED, UNPLACED, archived_files, content_of_file, trace_of_file
-from lse.archive.trace_file import DamagedArchive, read_trace
+from lse.archive.trace_file import DamagedArchive, count_texts
 from lse.models import ProjectDay
 
 NAME = "manifest.json"
@@ -61,9 +62,7 @@ class Manifest:
 
 def describe_folder(folder: Path, day: ProjectDay) -> Manifest:
     """The manifest of the files in `folder`. Raises `DamagedArchive` for a file that is not as written."""
-    return Manifest(
-        day, tuple(describe_file(path.name, path.read_bytes()) for path in archived_files(folder))
-    )
+    return Manifest(day, tuple(describe_file(path.name, blocks_of(path)) for path in archived_files(folder)))
 
 
 def content_sha256_of(folder: Path) -> str:
@@ -71,18 +70,40 @@ def content_sha256_of(folder: Path) -> str:
     return _content_sha256((path.name, _sha256(path)) for path in archived_files(folder))
 
 
-def describe_file(name: str, content: bytes) -> FileEntry:
-    """The entry of one file, from its bytes."""
-    sha256 = hashlib.sha256(content).hexdigest()
+def describe_file(name: str, blocks: Iterable[bytes]) -> FileEntry:
+    """The entry of one file, from its bytes, all of which are taken. Raises `DamagedArchive`.
+
+    Of a trace file the form is checked, and no run is read.
+    """
+    content = _Hashed(blocks)
     runs = feedback = 0
-    if name in LOOSE:
-        runs = content.count(b"\n")
-    elif promised := content_of_file(name):
-        check_content(name, promised, sha256)
+    if trace_of_file(name):
+        runs, feedback = count_texts(lines_of(content), name)
     else:
-        trace = read_trace(content.splitlines(keepends=True), name)
-        runs, feedback = len(trace.runs), len(trace.feedback)
-    return FileEntry(name, len(content), sha256, runs, feedback)
+        line_breaks = sum(block.count(b"\n") for block in content)
+        runs = line_breaks if name in LOOSE else 0
+    if promised := content_of_file(name):
+        check_content(name, promised, content.sha256)
+    return FileEntry(name, content.size, content.sha256, runs, feedback)
+
+
+class _Hashed:
+    """Blocks that are hashed and measured while they go by."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = blocks
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            self._sha256.update(block)
+            self.size += len(block)
+            yield block
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
 
 
 def check_content(name: str, promised: str, sha256: str) -> None:

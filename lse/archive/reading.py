@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
+from lse.archive.files import blocks_of, lines_of
 from lse.archive.layout import UNPLACED, archived_files, content_file_name, trace_of_file
 from lse.archive.links import ATTACHMENT, fill_in
 from lse.archive.trace_file import read_trace
@@ -19,25 +20,26 @@ class DayReader:
     """The files of one day's archive, by name."""
 
     names: tuple[str, ...]
-    read: Callable[[str], bytes]
-    """The bytes of the file with this name. Raises `DamagedArchive`."""
+    blocks: Callable[[str], Iterator[bytes]]
+    """The content of the file with this name, in blocks. Raises `DamagedArchive`."""
 
     def traces(self) -> Iterator[Trace]:
         """Every trace, by file name; payloads that stand in files of their own are in `RawRun.resolved`."""
         for name in self.names:
             if trace_of_file(name):
-                yield self._resolved(read_trace(self.read(name).splitlines(keepends=True), name))
+                yield self._resolved(read_trace(lines_of(self.blocks(name)), name))
 
     def unplaced(self) -> list[bytes]:
         """The runs that name no trace."""
-        return self.read(UNPLACED).splitlines() if UNPLACED in self.names else []
+        lines = lines_of(self.blocks(UNPLACED)) if UNPLACED in self.names else ()
+        return [line.rstrip(b"\n") for line in lines]
 
     def _resolved(self, trace: Trace) -> Trace:
         payloads: dict[UUID, dict[str, bytes]] = defaultdict(dict)
         for file in trace.files:
             name = content_file_name(file.sha256)
             if not file.name.startswith(ATTACHMENT) and name in self.names:
-                payloads[file.run_id][file.name] = self.read(name)
+                payloads[file.run_id][file.name] = b"".join(self.blocks(name))
         if not payloads:
             return trace
         runs = [
@@ -50,7 +52,7 @@ class DayReader:
 def read_folder(folder: Path) -> DayReader:
     """The archive in a day's folder; without names when there is none."""
     names = tuple(path.name for path in archived_files(folder))
-    return DayReader(names, lambda name: (folder / name).read_bytes())
+    return DayReader(names, lambda name: blocks_of(folder / name))
 
 
 @contextmanager
@@ -62,4 +64,4 @@ def open_day(folder: Path, zip_path: Path) -> Iterator[DayReader]:
         return
     with open_zip(zip_path) as archive:
         entries = {entry.path: entry for entry in archive.manifest.files}
-        yield DayReader(tuple(entries), lambda name: archive.read(entries[name]))
+        yield DayReader(tuple(entries), lambda name: archive.blocks(entries[name]))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from lse.archive.files import atomic_file
@@ -22,6 +23,9 @@ _HEAD = re.compile(
 _MIDDLE = b'],"feedback":[\n'
 _FILES = b'],"files":[\n'
 _TAIL = b"]}\n"
+_ENDS = (_MIDDLE, _FILES, _TAIL)
+
+Part = RawRun | RawFeedback | StoredFile
 
 
 class DamagedArchive(LseError):
@@ -51,22 +55,33 @@ def write_trace(folder: Path, trace: Trace, *, name_later: bool = False) -> Path
 
 def read_trace(lines: Iterable[bytes], name: str) -> Trace:
     """The trace in a trace file's lines. Raises `DamagedArchive` naming a file that is not as written."""
+    trace_id, found = open_trace(lines, name)
+    parts: dict[type[Part], list[Any]] = {RawRun: [], RawFeedback: [], StoredFile: []}
+    for part in found:
+        parts[type(part)].append(part)
+    return make_trace(trace_id, parts[RawRun], parts[RawFeedback], parts[StoredFile])
+
+
+def open_trace(lines: Iterable[bytes], name: str) -> tuple[UUID, Iterator[Part]]:
+    """The trace's id, and what is in its file, one after the other; errors as for `read_trace`.
+
+    Whether the file is as written is only known after the last part.
+    """
     remaining = iter(lines)
-    head = _HEAD.fullmatch(next(remaining, b""))
-    if head is None:
-        raise _damaged(name, "it does not begin as a trace file")
-    try:
-        runs = [identify_run(text) for text in _array_texts(remaining, _MIDDLE, name)]
-        feedback = [identify_feedback(text) for text in _array_texts(remaining, _FILES, name)]
-        files = [_load_file(text) for text in _array_texts(remaining, _TAIL, name)]
-    except Unplaced as error:
-        raise _damaged(name, str(error)) from error
-    if next(remaining, None) is not None:
-        raise _damaged(name, "text follows its end")
-    trace = make_trace(UUID(head[1].decode()), runs, feedback, files)
-    if any(run.trace_id != trace.id for run in runs) or trace_of_file(name) not in (None, trace.id):
-        raise _damaged(name, "it holds another trace than it says")
-    return trace
+    trace_id = _head(remaining, name)
+    return trace_id, _parts(remaining, trace_id, name)
+
+
+def count_texts(lines: Iterable[bytes], name: str) -> tuple[int, int]:
+    """How many runs and feedback records a trace file holds, by its form alone: no text is read.
+
+    Raises `DamagedArchive` for a file that does not have the form.
+    """
+    remaining = iter(lines)
+    _head(remaining, name)
+    runs, feedback, _ = (sum(1 for _ in _array_texts(remaining, end, name)) for end in _ENDS)
+    _require_end(remaining, name)
+    return runs, feedback
 
 
 def read_trace_file(path: Path) -> Trace:
@@ -91,6 +106,36 @@ def make_trace(
 def single_line(text: bytes) -> bytes:
     """A run's text as it is archived: without line breaks between tokens."""
     return one_line(text.strip())
+
+
+def _head(lines: Iterator[bytes], name: str) -> UUID:
+    head = _HEAD.fullmatch(next(lines, b""))
+    if head is None:
+        raise _damaged(name, "it does not begin as a trace file")
+    trace_id = UUID(head[1].decode())
+    if trace_of_file(name) not in (None, trace_id):
+        raise _other_trace(name)
+    return trace_id
+
+
+def _parts(lines: Iterator[bytes], trace_id: UUID, name: str) -> Iterator[Part]:
+    """What stands after the head, each part in the trace that the head says."""
+    try:
+        for text in _array_texts(lines, _MIDDLE, name):
+            run = identify_run(text)
+            if run.trace_id != trace_id:
+                raise _other_trace(name)
+            yield run
+        yield from map(identify_feedback, _array_texts(lines, _FILES, name))
+        yield from map(_load_file, _array_texts(lines, _TAIL, name))
+    except Unplaced as error:
+        raise _damaged(name, str(error)) from error
+    _require_end(lines, name)
+
+
+def _require_end(lines: Iterator[bytes], name: str) -> None:
+    if next(lines, None) is not None:
+        raise _damaged(name, "text follows its end")
 
 
 def _dump_file(file: StoredFile) -> bytes:
@@ -137,6 +182,10 @@ def _without(line: bytes, ending: bytes, name: str) -> bytes:
     return line[: -len(ending)]
 
 
+def _other_trace(name: str) -> DamagedArchive:
+    return _damaged(name, "it holds another trace than it says")
+
+
 def _damaged(name: str, reason: str) -> DamagedArchive:
     return DamagedArchive(
         f"{name} is damaged: {reason}.", hint="Compare the copies with `lse archive verify`."
@@ -146,14 +195,14 @@ def _damaged(name: str, reason: str) -> DamagedArchive:
 def _start(trace_id: UUID, runs: tuple[RawRun, ...]) -> datetime:
     """The root's start; without a readable one, the first stamp of a dotted order, then any start."""
     root = (run.started for run in runs if run.id == trace_id)
-    stamps = (_stamp(run.dotted_order) for run in runs)
+    stamps = (stamp_of(run.dotted_order) for run in runs)
     others = (run.started for run in runs)
     known = (time for time in chain(root, stamps, others) if time is not None)
     return next(known, datetime.fromtimestamp(0, UTC))
 
 
-def _stamp(dotted_order: str) -> datetime | None:
-    """The time in `YYYYMMDDTHHMMSSffffffZ<uuid>`."""
+def stamp_of(dotted_order: str) -> datetime | None:
+    """The start of the root, UTC, in `YYYYMMDDTHHMMSSffffffZ<uuid>...`; None when it holds none."""
     try:
         return datetime.strptime(dotted_order[:22], "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
     except ValueError:
