@@ -6,54 +6,20 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import conninfo, sql
+from stored_runs import DAY, load, numbers, raw, run_id
 
 from lse.errors import ConfigurationError, LseError, TemporaryError, UsageError
-from lse.models import ProjectDay, RawFeedback, RawRun, Trace
+from lse.models import ProjectDay, RawFeedback, RawRun
 from lse.reports import Request, zenrows_errors
 from lse.resources import Resources
 from lse.settings import load_settings
 from lse.store import Store
 from lse.store.reading import Filters, Node, Place, Reader, RunLine, arranged
-
-DAY = ProjectDay("chat", date(2025, 9, 13))
-
-
-def run_id(number: int) -> UUID:
-    """A version 7 id of DAY: 0x01994… milliseconds are in September 2025."""
-    return UUID(int=(0x01994145_0000 << 80) | (0x7 << 76) | (0x8 << 60) | 0x1000 + number)
-
-
-def raw(number: int, trace: UUID, parent: UUID | None = None, **changes: Any) -> RawRun:
-    document = {
-        "id": str(run_id(number)),
-        "trace_id": str(trace),
-        "parent_run_id": str(parent) if parent else None,
-        "name": f"step {number}",
-        "run_type": "chain",
-        "status": "success",
-        "start_time": f"2025-09-13T10:00:{number:02}",
-        "end_time": f"2025-09-13T10:00:{number + 1:02}",
-        "dotted_order": "",
-        "total_tokens": 7,
-        "total_cost": 0.0003,
-        "inputs": {"question": "why"},
-        **changes,
-    }
-    return RawRun(run_id(number), trace, parent, "", True, json.dumps(document).encode())
-
-
-def load(store: Store, *runs: RawRun, day: ProjectDay = DAY, feedback: tuple[RawFeedback, ...] = ()) -> None:
-    traces: dict[UUID, list[RawRun]] = {}
-    for run in runs:
-        traces.setdefault(run.trace_id, []).append(run)
-    started = datetime(2025, 9, 13, 10, tzinfo=UTC)
-    store.load(day, [Trace(id, started, tuple(members), feedback) for id, members in traces.items()])
 
 
 @pytest.fixture
@@ -76,10 +42,6 @@ def reading_role(database_url: str) -> Iterator[str]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("drop owned by {0}").format(sql.Identifier(name)))
         connection.execute(sql.SQL("drop role {0}").format(sql.Identifier(name)))
-
-
-def numbers(runs: Any) -> list[int]:
-    return [run.run_id.int - run_id(0).int for run in runs]
 
 
 def test_the_runs_of_a_day_come_in_pages_without_gap_or_repeat(store: Store, reader: Reader) -> None:
