@@ -37,6 +37,9 @@ _BUSY = 0.8
 _LONG_TRANSACTION = 3600.0
 """Seconds; it keeps VACUUM from removing anything that died since, and `changes` from going on."""
 
+_READS_RUNS = re.compile(rb"\b(from|join) runs\b")
+_WRITES = re.compile(rb"\b(insert|update|delete|copy|create)\b")
+
 _LARGE_PAGES = 1_000
 """8 MB: below it a table is read whole in a few milliseconds, whatever the plan."""
 _SMALL_PART = 0.1
@@ -249,8 +252,8 @@ def reading_statements() -> dict[str, bytes]:
 
 
 def _reads_runs(text: bytes) -> bool:
-    body = re.sub(rb"--.*", b"", text).strip()
-    return bool(re.match(rb"(select|with)\b", body) and re.search(rb"\b(from|join) runs\b", body))
+    body = re.sub(rb"--.*", b"", text)
+    return bool(_READS_RUNS.search(body)) and not _WRITES.search(body)
 
 
 def sample_parameters(day: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
