@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from lse import __version__
-from lse.cli import archive, checks, database, demo, report, sandbox, status
+from lse.cli import (
+    archive,
+    care,
+    checks,
+    database,
+    demo,
+    doctor,
+    importing,
+    report,
+    runs,
+    sandbox,
+    status,
+)
 from lse.cli.options import set_flags
 from lse.cli.output import log_to_stderr, print_line
 
@@ -19,12 +31,17 @@ app = typer.Typer(
 )
 app.add_typer(archive.app, name="archive", help="Fetch, pack, upload, load, verify and restore project days.")
 app.add_typer(report.app, name="report", help="Answer questions from the archived runs.")
+app.add_typer(runs.app, name="runs", help="Look at single runs in the store, search them, follow changes.")
+app.add_typer(runs.trace_app, name="trace", help="Look at one trace in the store.")
 app.add_typer(database.app, name="db", help="The runs store: the database and its schema.")
 app.add_typer(sandbox.app, name="sandbox", help="A LangSmith and a Google Drive of your own, for trying out.")
 app.command("status")(status.status)
+app.command("import")(importing.import_)
 app.command("demo")(demo.demo)
 app.command("config")(checks.config)
-app.command("doctor")(checks.doctor)
+app.add_typer(doctor.app, name="doctor")
+database.app.command("retain")(care.retain)
+database.app.add_typer(care.search_index, name="search-index", help="The indexes that make searches fast.")
 
 
 def _version(wanted: bool) -> None:
