@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
+from lse.cli import listing, prune
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
-from lse.cli.selection import Known, Selection, takes_selection
-from lse.errors import AccessError, ConfigurationError, LseError, from_os_error
+from lse.cli.selection import Known, Selection, choose, may_select, takes_selection
+from lse.errors import AccessError, ConfigurationError, LseError, UsageError, from_os_error
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
 
@@ -24,7 +26,6 @@ DryRun = Annotated[
 
 _PLAIN_STEPS = {
     "zip": ("pack", "Write the zip of each day from its trace files."),
-    "upload": ("upload", "Put the zip of each day into the target and prove that its bytes arrived."),
     "to-db": ("load", "Load the trace files, or the zip where they are gone, into the runs store."),
 }
 """Commands that take nothing but projects and days: name → (step, help)."""
@@ -55,6 +56,20 @@ for _name, (_step, _text) in _PLAIN_STEPS.items():
 
 @app.command()
 @takes_selection
+def upload(
+    selection: Selection,
+    force: Annotated[bool, typer.Option(help="Replace what is in the target and cannot be read.")] = False,
+    json: Json = False,
+) -> None:
+    """Put the zip of each day into the target, encrypted if set so, and prove that its bytes arrived.
+
+    What holds more in the target is never replaced.
+    """
+    _run_archived("upload", _named("upload", force=force), selection, json)
+
+
+@app.command()
+@takes_selection
 def verify(
     selection: Selection,
     deep: Annotated[bool, typer.Option(help="Download the target's copy and read every byte.")] = False,
@@ -70,9 +85,12 @@ def verify(
 
 
 @app.command()
-@takes_selection
+@may_select
 def restore(
     selection: Selection,
+    trace: Annotated[
+        UUID | None, typer.Option(help="Bring back this trace alone; its day is looked up in the store.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace other trace files; they are kept beside.")] = False,
     json: Json = False,
 ) -> None:
@@ -80,9 +98,27 @@ def restore(
     from lse import pipeline
 
     def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
+        if trace is not None:
+            return pipeline.restore_trace(resources, day, trace, progress, force=force)
         return pipeline.restore(resources, day, progress, force=force)
 
-    _run_archived("restore", step, selection, json)
+    if trace is None or selection.days is not None:
+        _run_archived("restore", step, selection, json)
+        return
+    with resources() as opened:
+        _run("restore", step, opened, [_day_of(opened, selection, trace)], json)
+
+
+def _day_of(opened: "Resources", selection: Selection, trace: UUID) -> ProjectDay:
+    """The day of a trace in one of the chosen projects. Raises `UsageError` when the store knows none."""
+    from lse.pipeline import days_of_trace
+
+    names = choose(selection.projects, selection.all_projects, archived_projects(opened))
+    found = [day for name in names for day in days_of_trace(opened, name, trace)]
+    if len(found) != 1:
+        problem = "is in the store on no day" if not found else f"is in the store on {len(found)} days"
+        raise UsageError(f"Trace {trace} {problem}, so its day must be given.", hint="Add --date D.")
+    return found[0]
 
 
 @app.command()
@@ -126,6 +162,10 @@ def full_sweep(
         sweep_days(opened, chosen, skip=skip, force=force, flow=flow, json=json)
 
 
+app.command("list")(listing.list_archived)
+app.command("prune")(prune.prune)
+
+
 def source_projects(opened: "Resources") -> Known:
     """The projects at LangSmith."""
     return lambda: [project.name for project in opened.source.projects()]
@@ -138,11 +178,11 @@ def archived_projects(opened: "Resources") -> Known:
     return lambda: known(opened)
 
 
-def _named(step: str) -> Step:
+def _named(step: str, **flags: bool) -> Step:
     def run(opened: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
         from lse.pipeline import run_step
 
-        return run_step(step, opened, day, progress)
+        return run_step(step, opened, day, progress, **flags)
 
     return run
 

@@ -49,15 +49,22 @@ class Selection:
 
     projects: tuple[str, ...]
     all_projects: bool
-    days: Days
+    days: Days | None
+    """None where the command can do without, and none were given"""
 
     def of(self, known: Known) -> list[ProjectDay]:
-        """The chosen project days, by project and day. Raises `UsageError` when no project is chosen."""
+        """The chosen project days, by project and day. Raises `UsageError` when none are chosen."""
+        if self.days is None:
+            raise _no_day()
         return [
             day
             for project in choose(self.projects, self.all_projects, known)
             for day in self.days.of(project)
         ]
+
+    def names(self, known: Known) -> list[str] | None:
+        """The chosen projects; None when nothing limits them. Raises `UsageError` for an unknown pattern."""
+        return choose(self.projects, self.all_projects, known) if self.projects else None
 
 
 def days(
@@ -74,9 +81,18 @@ def days(
             return chosen
         case (None, None, None, str()):
             return Days(today - timedelta(days=_number_of_days(last)), today - timedelta(days=1))
-    raise UsageError(
+    raise _no_day()
+
+
+def _no_day() -> UsageError:
+    return UsageError(
         "Give the day, or a range of days.", hint="--date D, or --start-date D --end-date D, or --last 7d."
     )
+
+
+def may_select(command: Callable[..., None]) -> Callable[..., None]:
+    """As `takes_selection`, for a command that can do without days."""
+    return takes_selection(command, optional=True)
 
 
 def utc_today() -> date:
@@ -99,8 +115,11 @@ def choose(projects: Sequence[str], all_projects: bool, known: Known) -> list[st
     return list(dict.fromkeys(chosen or names))
 
 
-def takes_selection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` the options that choose projects and days; its first argument is the `Selection`."""
+def takes_selection(command: Callable[..., None], *, optional: bool = False) -> Callable[..., None]:
+    """Give `command` the options that choose projects and days; its first argument is the `Selection`.
+
+    With `optional`, days may be left out.
+    """
 
     def with_options(
         project: Projects = None,
@@ -111,7 +130,9 @@ def takes_selection(command: Callable[..., None]) -> Callable[..., None]:
         last: Last = None,
         **own: Any,
     ) -> None:
-        chosen = days(date, start_date, end_date, last, utc_today())
+        given = (date, start_date, end_date, last)
+        none_given = given == (None, None, None, None)
+        chosen = None if optional and none_given else days(*given, utc_today())
         command(Selection(tuple(project or ()), all_projects, chosen), **own)
 
     shared = list(inspect.signature(with_options).parameters.values())[:-1]

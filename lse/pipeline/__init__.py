@@ -6,30 +6,39 @@ or raises an `LseError`; it never does half of its work silently.
 
 from lse.pipeline.common import archived_projects, no_progress
 from lse.pipeline.fetching import fetch
+from lse.pipeline.listing import ListedDay, list_days
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
 from lse.pipeline.planning import PlannedDay, plan
+from lse.pipeline.pruning import COPIES, Pruned, prune
 from lse.pipeline.reporting import report
-from lse.pipeline.restoring import restore
+from lse.pipeline.restoring import days_of_trace, restore, restore_trace
 from lse.pipeline.status import ProjectStatus, statuses
 from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
 from lse.pipeline.verifying import verify
 
 __all__ = [
+    "COPIES",
     "STEPS",
+    "ListedDay",
     "PlannedDay",
     "ProjectStatus",
+    "Pruned",
     "RunStep",
     "archived_projects",
+    "days_of_trace",
     "exit_code",
     "fetch",
     "full_sweep",
+    "list_days",
     "load",
     "no_progress",
     "pack",
     "plan",
+    "prune",
     "report",
     "restore",
+    "restore_trace",
     "run_step",
     "statuses",
     "upload",

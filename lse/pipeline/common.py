@@ -11,6 +11,7 @@ from lse.archive import catalogue
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
+from lse.archive.prune_record import PruneRecord, read_prune_record
 from lse.errors import DifferencesFound, TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.resources import Resources
@@ -52,16 +53,34 @@ def archived_projects(resources: Resources) -> set[str]:
 
 
 def settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:
-    """The record of a complete fetch that began after the day's settle time; a sweep trusts it."""
+    """The record of a complete fetch that began after the day's settle time; a sweep trusts it.
+
+    None when its files are not there any more, unless they were pruned.
+    """
     record = read_fetch_record(resources.folder(day))
     if (
         record
         and record.complete
         and record.time >= settles_at(resources, day)
-        and as_fetched(resources, day)
+        and (as_fetched(resources, day) or was_pruned(resources, day, "files"))
     ):
         return record
     return None
+
+
+def pruned(resources: Resources, day: ProjectDay) -> PruneRecord | None:
+    """What was pruned of `day`; None also when a fetch brought other content since then."""
+    record = read_prune_record(resources.settings.data_dir, day)
+    fetched = read_fetch_record(resources.folder(day))
+    if record and fetched and fetched.content_sha256 != record.content_sha256:
+        return None
+    return record
+
+
+def was_pruned(resources: Resources, day: ProjectDay, copy: str) -> bool:
+    """Whether `copy` of `day`, `files`, `zip` or `target`, was pruned and not brought back since."""
+    record = pruned(resources, day)
+    return record is not None and copy in record.pruned_at
 
 
 def as_fetched(resources: Resources, day: ProjectDay) -> bool:
@@ -89,10 +108,16 @@ def settles_at(resources: Resources, day: ProjectDay) -> datetime:
 def is_empty(resources: Resources, day: ProjectDay) -> bool:
     """Whether a finished fetch found the day without runs.
 
-    Raises `UsageError` when nothing was fetched, `DifferencesFound` when what was fetched is gone.
+    Raises `UsageError` when nothing was fetched or all of it here was pruned, `DifferencesFound` when what
+    was fetched is gone.
     """
     if archived_files(resources.folder(day)) or resources.zip_path(day).exists():
         return False
+    if was_pruned(resources, day, "files"):
+        raise UsageError(
+            f"The trace files of {day} were pruned, and there is no zip.",
+            hint=f"Bring them back: lse archive restore {options(day)}",
+        )
     record = read_fetch_record(resources.folder(day))
     if record is None:
         raise UsageError(

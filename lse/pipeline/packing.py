@@ -1,18 +1,33 @@
 """The steps `pack` and `upload`: the zip of a day, and its copy in the target."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from lse.archive.layout import archive_name, archived_files, trace_of_file
+from lse.archive.encryption import encrypt_file, encrypted_name, fingerprint, is_encrypted
+from lse.archive.layout import archive_name, archived_files, project_slug, trace_of_file
 from lse.archive.manifest import FileEntry, Manifest, describe_folder
+from lse.archive.prune_record import forget_pruned
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import ZipInfo, describe_zip, open_zip, write_zip
 from lse.errors import DifferencesFound, UsageError
 from lse.models import Figure, Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, is_empty, no_progress, note, options, require_as_fetched, sized
+from lse.pipeline.target_copy import (
+    COUNTS,
+    counts,
+    describe,
+    find_copies,
+    holds,
+    is_encrypted_for,
+    open_stored,
+    recipients,
+    stored_counts,
+)
 from lse.resources import Resources
+from lse.targets import StoredObject
 
 logger = logging.getLogger(__name__)
 
@@ -44,30 +59,33 @@ def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress
         "content_sha256": manifest.content_sha256,
     }
     note(resources, day, packed_at=resources.now(), **_zip_facts(manifest, info))
+    forget_pruned(resources.settings.data_dir, day, "zip")
     verb = "unchanged, " if unchanged else ""
     summary = f"{verb}{counted(len(manifest.files), 'file')} in {path} ({sized(info.size)})"
     return StepResult("pack", "unchanged" if unchanged else "done", summary, {**figures, "path": str(path)})
 
 
-def upload(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
+def upload(
+    resources: Resources, day: ProjectDay, progress: Progress = no_progress, *, force: bool = False
+) -> StepResult:
     """Put the zip of `day` into the target and prove its bytes arrived; nothing is sent twice.
 
-    Raises `DamagedArchive` before anything is sent when the zip is not what its manifest says.
+    Where LSE_AGE_RECIPIENT is set, what is sent is encrypted. Raises `DamagedArchive` before anything is sent
+    when the zip is not what its manifest says, and `DifferencesFound` when the target holds more, or holds
+    something that cannot be read; `force` replaces the latter.
     """
-    target, path = resources.target, resources.zip_path(day)
+    target, path, keys = resources.target, resources.zip_path(day), recipients(resources.settings)
     if not path.exists():
         if is_empty(resources, day):
             return StepResult("upload", "unchanged", "no traces on this day, so there is nothing to upload")
         raise UsageError(f"{path} does not exist.", hint=f"Pack it first: lse archive zip {options(day)}")
     manifest = _checked_manifest(path, day)
-    before = target.find(archive_name(day))
-    properties = {
-        "lse": "1",
-        "project": day.project,
-        "date": day.day.isoformat(),
-        "content_sha256": manifest.content_sha256,
-    }
-    stored = target.put(archive_name(day), path, properties, lambda sent: progress(sent, path.stat().st_size))
+    copies = find_copies(resources, day)
+    for copy in copies:
+        _require_no_loss(resources, copy, manifest, force=force)
+    name = encrypted_name(day) if keys else archive_name(day)
+    before = next((copy for copy in copies if copy.path == name), None)
+    stored = _sent(resources, manifest, name, before, keys, progress)
     unchanged = before is not None and (before.id, before.md5) == (stored.id, stored.md5)
     note(
         resources,
@@ -77,13 +95,113 @@ def upload(resources: Resources, day: ProjectDay, progress: Progress = no_progre
         target_id=stored.id,
         target_link=stored.link,
     )
+    forget_pruned(resources.settings.data_dir, day, "target")
     place = stored.link or f"{target.name}:{stored.path}"
+    form = ", encrypted," if keys else ""
     return StepResult(
         "upload",
         "unchanged" if unchanged else "done",
-        f"{'unchanged, ' if unchanged else ''}{sized(stored.size)} at {place}",
-        {"bytes": stored.size, "md5": stored.md5, "target": target.name, "link": place},
+        f"{'unchanged, ' if unchanged else ''}{sized(stored.size)}{form} at {place}",
+        {
+            "bytes": stored.size,
+            "md5": stored.md5,
+            "target": target.name,
+            "link": place,
+            "encrypted": bool(keys),
+        },
+        tuple(_others(copies, stored)),
     )
+
+
+def _sent(
+    resources: Resources,
+    manifest: Manifest,
+    name: str,
+    before: StoredObject | None,
+    keys: tuple[str, ...],
+    progress: Progress,
+) -> StoredObject:
+    """The object that holds the archive at `name`, sent unless it is there already.
+
+    Other bytes of the same content, from another zlib or another encryption, are there already.
+    """
+    path = resources.zip_path(manifest.day)
+    info = describe_zip(path)
+    is_there = before and holds(before, manifest.content_sha256) and is_encrypted_for(before, keys)
+    if before and is_there and before.md5 != info.md5:
+        return before
+    parcel = _encrypted(resources, manifest, path, keys) if keys else path
+    md5 = describe_zip(parcel).md5 if keys else info.md5
+    size = parcel.stat().st_size
+    stored = resources.target.put(
+        name, parcel, describe(manifest, info, md5, keys), lambda sent: progress(sent, size)
+    )
+    if keys:
+        parcel.unlink()
+    return stored
+
+
+def _encrypted(resources: Resources, manifest: Manifest, path: Path, keys: tuple[str, ...]) -> Path:
+    """The zip at `path` encrypted for `keys`.
+
+    No two encryptions have the same bytes, so it is kept until the target has it: an upload that broke off
+    then goes on with what it began. Its name says what is in it and for whom.
+    """
+    folder = resources.settings.state_dir / "encrypted" / project_slug(manifest.day.project)
+    day = manifest.day.day.isoformat()
+    parcel = folder / f"{day}.{manifest.content_sha256[:16]}.{fingerprint(keys)[:16]}.zip.age"
+    for stale in [*folder.glob(f"{day}.*"), *folder.glob(f".{day}.*.tmp")]:
+        if stale != parcel:
+            stale.unlink()
+    if not parcel.exists():
+        encrypt_file(path, parcel, keys)
+    return parcel
+
+
+def _others(copies: Sequence[StoredObject], stored: StoredObject) -> Iterator[str]:
+    """What else of the day is in the target; it is for a person to decide that it may go."""
+    for copy in copies:
+        if copy.path != stored.path:
+            form = "encrypted" if is_encrypted(copy.path) else "unencrypted"
+            yield f"the target still holds {copy.path}, {form}; trash it there when you do not need it"
+
+
+def _require_no_loss(resources: Resources, copy: StoredObject, manifest: Manifest, *, force: bool) -> None:
+    """Raise `DifferencesFound` when an object in the target holds more than `manifest`, or might."""
+    if holds(copy, manifest.content_sha256):
+        return
+    try:
+        lost = _lost_with(resources, copy, manifest)
+    except DamagedArchive as error:
+        if force:
+            logger.warning("%s It is replaced.", error)
+            return
+        raise DifferencesFound(
+            f"The target holds a {copy.path} that cannot be read, so it is not known what would be lost.",
+            hint=f"Look at it; to replace it: lse archive upload {options(manifest.day)} --force",
+        ) from error
+    if lost:
+        raise DifferencesFound(
+            f"The target's {copy.path} holds {lost}.",
+            hint=f"Bring it back: lse archive restore {options(manifest.day)} --force;"
+            " then fetch, pack and upload again, so that both come together.",
+        )
+
+
+def _lost_with(resources: Resources, copy: StoredObject, manifest: Manifest) -> str:
+    """What replacing `copy` would lose; empty when nothing. Raises `DamagedArchive`.
+
+    Without the private key only the counts that an encrypted object carries are compared.
+    """
+    if is_encrypted(copy.path) and resources.settings.age_identity is None:
+        before, now = stored_counts(copy), counts(manifest)
+        if before is None:
+            raise DamagedArchive(f"{copy.path} is encrypted, and what it holds is not noted with it.")
+        more = (name for name in COUNTS if before[name] > now[name])
+        return ", ".join(f"{before[name]:,} {name} where the zip here has {now[name]:,}" for name in more)
+    with open_stored(resources, copy) as stored:
+        lost = _lost(stored.archive.manifest, manifest)
+    return f"more of {counted(len(lost), 'file')} than the zip here, first of {lost[0]}" if lost else ""
 
 
 def _zip_facts(manifest: Manifest, info: ZipInfo) -> dict[str, Any]:
@@ -97,9 +215,9 @@ def _zip_facts(manifest: Manifest, info: ZipInfo) -> dict[str, Any]:
 
 
 def _lost(before: Manifest, after: Manifest) -> list[str]:
-    """The files of `before` of which `after` holds fewer runs or feedback records, by trace."""
+    """The files of `before` that `after` lacks, or of which it holds fewer runs or feedback records."""
     held = {_subject(entry): (entry.runs, entry.feedback) for entry in after.files}
-    return [entry.path for entry in before.files if _is_less(held.get(_subject(entry), (0, 0)), entry)]
+    return [entry.path for entry in before.files if _is_less(held.get(_subject(entry)), entry)]
 
 
 def _subject(entry: FileEntry) -> UUID | str:
@@ -107,9 +225,8 @@ def _subject(entry: FileEntry) -> UUID | str:
     return trace_of_file(entry.path) or entry.path
 
 
-def _is_less(held: tuple[int, int], entry: FileEntry) -> bool:
-    runs, feedback = held
-    return runs < entry.runs or feedback < entry.feedback
+def _is_less(held: tuple[int, int] | None, entry: FileEntry) -> bool:
+    return held is None or held[0] < entry.runs or held[1] < entry.feedback
 
 
 def _checked_manifest(path: Path, day: ProjectDay) -> Manifest:

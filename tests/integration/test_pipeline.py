@@ -3,14 +3,14 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
+from lab import DAY, EMPTY, Lab
 
 from lse.archive.layout import archived_files
 from lse.archive.manifest import describe_folder
@@ -18,95 +18,11 @@ from lse.archive.trace_file import DamagedArchive, read_trace_file
 from lse.archive.zip import write_zip
 from lse.errors import BusyError, ConfigurationError, DifferencesFound, UsageError
 from lse.models import ProjectDay, StepResult
-from lse.pipeline import exit_code, fetch, full_sweep, load, pack, report, restore, upload, verify
+from lse.pipeline import exit_code, fetch, load, pack, report, restore, upload
 from lse.reports import Request
-from lse.resources import Resources
-from lse.sandbox import Sandbox
 from lse.sandbox.faults import Rule
-from lse.sandbox.sample import SampleDay, write_sample
-from lse.settings import load_settings
-from lse.sources._http import Patience
-from lse.sources.langsmith import LangSmithSource
 from lse.store import Store
 from lse.targets import _drive_client, _retry
-
-KEY = "sandbox-key"
-DAY = ProjectDay("chat", date(2025, 9, 13))
-EMPTY = ProjectDay("chat", date(2025, 9, 1))
-QUICK = Patience(connect=2, read=2, body=4, total=0.3, unreachable=0.3, longest_wait=0.02, first_wait=0.002)
-
-
-class Lab:
-    """A sandbox, and the settings of one machine that sweeps from it."""
-
-    def __init__(self, folder: Path, database_url: str) -> None:
-        self.sandbox = Sandbox(api_key=KEY).__enter__()
-        self.flags: dict[str, Any] = {
-            "langsmith_endpoint": self.sandbox.langsmith.url,
-            "langsmith_api_key": KEY,
-            "langsmith_rate_limit": False,
-            "database_url": database_url,
-            "data_dir": folder / "data",
-            "archive_dir": folder / "archives",
-            "state_dir": folder / "state",
-            "target": "drive",
-            "drive_api_root": self.sandbox.drive.url,
-            "drive_credentials": self.sandbox.drive.write_credentials(folder / "key.json"),
-        }
-        self.sample: SampleDay = write_sample(
-            self.sandbox.langsmith.url, KEY, end=DAY.day, days=1, traces_per_day=6, projects=[DAY.project]
-        ).days[0]
-
-    def resources(self, **flags: Any) -> Resources:
-        opened = Resources(load_settings(**{**self.flags, **flags}))
-        vars(opened)["source"] = LangSmithSource(opened.settings, QUICK)
-        return opened
-
-    def sweep(
-        self, *skip: str, day: ProjectDay = DAY, force: bool = False, **flags: Any
-    ) -> dict[str, StepResult]:
-        with self.resources(**flags) as resources:
-            results = full_sweep(resources, day, skip=skip, force=force)
-            resources.source.close()
-        return {result.step: result for result in results}
-
-    def verify(self, *, deep: bool = False, **flags: Any) -> StepResult:
-        with self.resources(**flags) as resources:
-            result = verify(resources, DAY, deep=deep)
-            resources.source.close()
-        return result
-
-    def step(self, step: Callable[..., StepResult], day: ProjectDay = DAY, **options: Any) -> StepResult:
-        with self.resources() as resources:
-            try:
-                return step(resources, day, **options)
-            finally:
-                resources.source.close()
-
-    def execute(self, sql: str) -> list[Any]:
-        with psycopg.connect(self.flags["database_url"]) as connection:
-            return connection.execute(sql.encode()).fetchall()
-
-    @property
-    def folder(self) -> Path:
-        return self.flags["data_dir"] / "chat" / "2025-09-13"
-
-    @property
-    def zip(self) -> Path:
-        return self.flags["archive_dir"] / "chat" / "2025-09-13.zip"
-
-    def texts(self) -> dict[UUID, bytes]:
-        return {run.id: run.text for path in self.files() for run in read_trace_file(path).runs}
-
-    def files(self) -> list[Path]:
-        return [path for path in archived_files(self.folder) if path.suffix == ".json"]
-
-
-@pytest.fixture
-def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
-    made = Lab(tmp_path, database_url)
-    yield made
-    made.sandbox.__exit__()
 
 
 def states(results: dict[str, StepResult]) -> dict[str, str]:
@@ -132,7 +48,7 @@ def test_a_sweep_does_everything_and_a_second_one_repeats_nothing(lab: Lab) -> N
     assert states(second) == ALL_DONE | dict.fromkeys(("fetch", "pack", "upload", "load"), "unchanged")
     assert exit_code(second.values()) == 0
     assert second["load"].figures["unchanged"] == lab.sample.runs
-    assert lab.sandbox.langsmith.log == ()
+    assert {entry.operation for entry in lab.sandbox.langsmith.log} == {"run_stats"}
     assert sum(entry.bytes_in for entry in lab.sandbox.drive.log if entry.operation == "upload_chunk") == 0
     assert {path: path.read_bytes() for path in (*lab.files(), lab.zip)} == before
 
@@ -248,7 +164,7 @@ def test_with_the_database_down_fetch_pack_and_upload_still_happen(lab: Lab) -> 
     lab.sandbox.langsmith.clear_log()
     again = lab.sweep()
     assert (exit_code(again.values()), again["load"].state, again["verify"].state) == (0, "done", "done")
-    assert lab.sandbox.langsmith.log == ()
+    assert {entry.operation for entry in lab.sandbox.langsmith.log} == {"run_stats"}
     assert lab.execute("select runs, complete from project_days") == [(lab.sample.runs, True)]
 
 
@@ -513,6 +429,79 @@ def test_restoring_from_the_target_into_nothing_gives_the_same_bytes(lab: Lab) -
     lab.zip.unlink()
     lab.step(restore)
     assert {path.name: path.read_bytes() for path in lab.files()} == before
+
+
+# --- a fuller archive in the target is never replaced
+
+
+def test_an_upload_of_less_than_the_target_holds_is_refused_and_says_how_both_come_together(lab: Lab) -> None:
+    lab.sweep()
+    before = lab.sandbox.drive.files()
+    lost, expired = lab.files()[0].name, lab.trace()
+    lab.on_another_machine()
+    lab.expire(expired)
+    results = lab.sweep()
+    assert (results["upload"].state, results["upload"].exit_code) == ("failed", 3)
+    assert results["upload"].summary == (
+        f"The target's chat/2025-09-13.zip holds more of 3 files than the zip here, first of {lost}."
+    )
+    assert results["upload"].hint.startswith("Bring it back: lse archive restore --project chat")
+    assert lab.sandbox.drive.files() == before
+    with pytest.raises(DifferencesFound, match="holds more of 3 files"):
+        lab.step(upload, force=True)
+
+
+def test_what_was_refused_comes_together_by_the_commands_that_were_named(lab: Lab) -> None:
+    lab.sweep()
+    texts, expired = lab.texts(), lab.trace()
+    lab.on_another_machine()
+    lab.expire(expired)
+    assert lab.sweep()["upload"].state == "failed"
+    lab.step(restore, force=True)
+    results = lab.sweep(force=True)
+    assert exit_code(results.values()) == 0
+    assert lab.texts() == texts
+
+
+def test_more_than_the_target_holds_replaces_it(lab: Lab) -> None:
+    lab.sweep()
+    one = str(UUID(int=77))
+    text = f'{{"id":"{one}","trace_id":"{one}","start_time":"2025-09-13T01:00:00","name":"late"}}'
+    lab.sandbox.langsmith.load([text.encode()], "chat")
+    assert lab.sweep(force=True)["upload"].state == "done"
+    assert lab.verify(deep=True).exit_code == 0
+
+
+def test_a_target_copy_that_cannot_be_read_is_replaced_only_when_asked(lab: Lab, tmp_path: Path) -> None:
+    lab.flags["target"] = f"directory:{tmp_path / 'target'}"
+    lab.sweep()
+    stored = tmp_path / "target" / "chat" / "2025-09-13.zip"
+    stored.write_bytes(b"no zip at all")
+    with pytest.raises(DifferencesFound, match="cannot be read") as caught:
+        lab.step(upload)
+    assert caught.value.hint.endswith("lse archive upload --project chat --date 2025-09-13 --force")
+    lab.step(upload, force=True)
+    assert stored.read_bytes() == lab.zip.read_bytes()
+
+
+def test_other_bytes_of_the_same_content_are_no_difference_and_not_sent_again(lab: Lab) -> None:
+    lab.sweep()
+    repack(lab.zip)
+    assert lab.verify().figures["copies"] == (
+        f"files {lab.sample.runs}, zip {lab.sample.runs}, target same content, store {lab.sample.runs}"
+    )
+    lab.sandbox.drive.clear_log()
+    assert lab.step(upload).state == "unchanged"
+    assert [entry for entry in lab.sandbox.drive.log if entry.operation == "upload_chunk"] == []
+
+
+def repack(path: Path) -> None:
+    """Write the zip with the same members, stored, so that its bytes are others."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in members:
+            archive.writestr(info, content, zipfile.ZIP_STORED)
 
 
 # --- two at once
