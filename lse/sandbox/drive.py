@@ -1,7 +1,8 @@
 """A local Google Drive, API v2: what the real PyDrive2 client needs, and the ways in which Drive goes wrong.
 
-Files live in memory. Tokens are issued for a generated service account (signed assertions are checked) and
-for a refresh token; every other request needs one. The form of requests, answers and errors follows
+Files live in memory. Tokens are issued for a generated service account (signed assertions are checked), for
+a refresh token, and for a code that a person brings from the consent page, which here consents by itself;
+every other request needs one. The form of requests, answers and errors follows
 Google's Drive v2 reference; resumable uploads follow its guide to uploading file data.
 
 Actions beyond those of `lse.sandbox.faults`:
@@ -18,6 +19,8 @@ Actions beyond those of `lse.sandbox.faults`:
     short_page        answer a list with at most this many items
     ignore_range      answer a ranged download with the whole content
     abuse             refuse a download that does not acknowledge the risk
+    deny              answer a request for consent as a person who refuses it
+    grant             give this scope instead of the one that was asked for
 """
 
 import base64
@@ -33,7 +36,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -86,6 +89,7 @@ class Item:
     modified: float
     drive_id: str = ""
     trashed: bool = False
+    writable: bool = True
     properties: dict[tuple[str, str], str] = field(default_factory=dict)
     """By (key, visibility)."""
     revisions: list[Revision] = field(default_factory=list)
@@ -105,6 +109,15 @@ class _Session:
     total: int | None
     received: bytearray = field(default_factory=bytearray)
     finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Consent:
+    """What a code from the consent page stands for."""
+
+    redirect_uri: str
+    challenge: str
+    scope: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +147,8 @@ class DriveServer(Server):
             "short_page",
             "ignore_range",
             "abuse",
+            "deny",
+            "grant",
         }
     )
 
@@ -157,6 +172,7 @@ class DriveServer(Server):
         self._sessions: dict[str, _Session] = {}
         self._tokens: dict[str, _Token] = {}
         self._issued: set[str] = set()
+        self._consents: dict[str, _Consent] = {}
         self.root_id = self._add_root("My Drive")
 
     # What tests and the command line do behind the client's back.
@@ -184,6 +200,25 @@ class DriveServer(Server):
             "refresh_token": self.refresh_token,
             "token_uri": f"{self.url}/token",
         }
+
+    def oauth_client(self) -> dict[str, dict[str, Any]]:
+        """The file of an OAuth client for a desktop app, as Google's console gives it."""
+        known = self.oauth_credentials()
+        return {
+            "installed": {
+                "client_id": known["client_id"],
+                "client_secret": known["client_secret"],
+                "project_id": "sandbox",
+                "auth_uri": f"{self.url}/o/oauth2/auth",
+                "token_uri": known["token_uri"],
+                "redirect_uris": ["http://localhost"],
+            }
+        }
+
+    def write_oauth_client(self, path: Path) -> Path:
+        """Write the OAuth client to `path` with mode 0600."""
+        write_atomically(path, json.dumps(self.oauth_client(), indent=2).encode())
+        return path
 
     def write_credentials(self, path: Path, *, oauth: bool = False) -> Path:
         """Write the service account's key, or the user's credentials, to `path` with mode 0600."""
@@ -282,22 +317,49 @@ class DriveServer(Server):
             return super().respond(handler, request)
 
     def authorize(self, request: Request) -> None:
-        if request.operation != "token" and self._token(request).expires <= time.time():
+        if request.operation not in ("token", "consent") and self._token(request).expires <= time.time():
             raise Refused(self.error_response(401))
 
     def _token(self, request: Request) -> _Token:
         text = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return self._tokens.get(text, _Token(0, service_account=False))
 
+    @route("GET", "/o/oauth2/auth", "consent")
+    def consent(self, request: Request) -> Response:
+        """Send the browser back with a code (RFC 6749, section 4.1; RFC 7636), as a person who consents."""
+        redirect = request.arg("redirect_uri")
+        if (
+            request.arg("client_id") != self.oauth_credentials()["client_id"]
+            or request.arg("response_type") != "code"
+            or request.arg("code_challenge_method") != "S256"
+            or urlsplit(redirect).hostname != "127.0.0.1"
+        ):
+            raise Refused(Response(400, {"Content-Type": "text/plain"}, b"Error 400: invalid_request"))
+        answer = {"state": request.arg("state")}
+        if "deny" in request.faults:
+            answer["error"] = "access_denied"
+        else:
+            answer["code"] = code = f"4/sandbox-{self._random.getrandbits(128):032x}"
+            scope = str(request.faults.get("grant", request.arg("scope")))
+            self._consents[code] = _Consent(redirect, request.arg("code_challenge"), scope)
+        return Response(302, {"Location": f"{redirect}?{urlencode(answer)}"})
+
     @route("POST", "/token", "token")
     def give_token(self, request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        granted: dict[str, Any] = {}
         match form.get("grant_type", ""):
             case "urn:ietf:params:oauth:grant-type:jwt-bearer":
                 problem = self._assertion_problem(form.get("assertion", ""))
                 account = "sub" not in _claims(form.get("assertion", ""))
             case "refresh_token":
                 problem, account = self._refresh_problem(form), False
+            case "authorization_code":
+                consent = self._consents.pop(form.get("code", ""), None)
+                problem, account = self._code_problem(form, consent), False
+                if consent and not problem:
+                    self.refresh_token = f"1//sandbox-{self._random.getrandbits(128):032x}"
+                    granted = {"refresh_token": self.refresh_token, "scope": consent.scope}
             case _:
                 problem, account = ("unsupported_grant_type", "Invalid grant_type"), False
         if problem:
@@ -306,12 +368,31 @@ class DriveServer(Server):
             return json_response({"error": error, "error_description": description}, status)
         text = f"ya29.sandbox-{self._random.getrandbits(128):032x}"
         self._tokens[text] = _Token(time.time() + self.token_seconds, account)
-        return json_response({"access_token": text, "expires_in": self.token_seconds, "token_type": "Bearer"})
+        token = {"access_token": text, "expires_in": self.token_seconds, "token_type": "Bearer"}
+        return json_response(token | granted)
 
-    def _refresh_problem(self, form: dict[str, str]) -> tuple[str, str] | None:
+    def _client_problem(self, form: dict[str, str]) -> tuple[str, str] | None:
         known = self.oauth_credentials()
         if any(form.get(name) != known[name] for name in ("client_id", "client_secret")):
             return "invalid_client", "The OAuth client was not found."
+        return None
+
+    def _code_problem(self, form: dict[str, str], consent: _Consent | None) -> tuple[str, str] | None:
+        """What is wrong with a code; it serves once, for the address and the secret it was made for."""
+        if problem := self._client_problem(form):
+            return problem
+        if consent is None:
+            return "invalid_grant", "Malformed auth code."
+        if form.get("redirect_uri") != consent.redirect_uri:
+            return "redirect_uri_mismatch", "Bad Request"
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        if base64.urlsafe_b64encode(digest).decode().rstrip("=") != consent.challenge.rstrip("="):
+            return "invalid_grant", "Invalid code verifier."
+        return None
+
+    def _refresh_problem(self, form: dict[str, str]) -> tuple[str, str] | None:
+        if problem := self._client_problem(form):
+            return problem
         if not self.refresh_token or form.get("refresh_token") != self.refresh_token:
             return "invalid_grant", "Token has been expired or revoked."
         return None
@@ -343,6 +424,8 @@ class DriveServer(Server):
     @route("GET", "/drive/v2/about")
     def about(self, request: Request) -> Response:
         account = self._token(request).service_account
+        none = account and not self.service_account_quota
+        total = 0 if none else 2**63 - 1 if self.quota_bytes is None else self.quota_bytes
         return json_response(
             {
                 "kind": "drive#about",
@@ -350,7 +433,8 @@ class DriveServer(Server):
                 "user": {
                     "emailAddress": "lse@sandbox.iam.gserviceaccount.com" if account else "ada@example.com"
                 },
-                "quotaBytesTotal": str(2**63 - 1 if self.quota_bytes is None else self.quota_bytes),
+                "quotaType": "UNLIMITED" if self.quota_bytes is None and not none else "LIMITED",
+                "quotaBytesTotal": str(total),
                 "quotaBytesUsed": str(self._used()),
                 "rootFolderId": self.root_id,
             }
@@ -683,7 +767,8 @@ class DriveServer(Server):
                 {"kind": "drive#property", "key": key, "value": value, "visibility": visibility}
                 for (key, visibility), value in item.properties.items()
             ],
-            "editable": True,
+            "editable": item.writable,
+            "capabilities": {"canEdit": item.writable, "canAddChildren": item.writable},
         }
         if item.drive_id:
             resource["driveId"] = item.drive_id

@@ -21,8 +21,8 @@ from pydrive2.auth import GoogleAuth
 
 from lse.errors import ConfigurationError, TemporaryError
 from lse.settings import Settings
-from lse.targets._drive_errors import drive_error, translated
-from lse.targets._retry import RetryPolicy
+from lse.targets._drive_errors import drive_error, is_passing, translated
+from lse.targets._retry import RetryPolicy, retry_after_seconds
 
 GOOGLE = "https://www.googleapis.com"
 TIMEOUT_SECONDS = 60.0
@@ -59,8 +59,10 @@ class Client:
         """Raises `ConfigurationError` for credentials or a server that do not fit; reads one file."""
         self.policy = policy or RetryPolicy()
         self.root = checked_root(settings.drive_api_root)
-        self._credentials = read_credentials(settings.drive_credentials)
-        _check_same_side(self.root, self._credentials)
+        self._credentials = read_credentials(credentials_path(settings))
+        check_same_side(self.root, self._credentials["token_uri"])
+        self.without_storage = is_service_account(self._credentials) and settings.drive_user is None
+        """Whether nobody stands behind the account whose storage it could use."""
         self._auth = _Auth(self.root, self._credentials, settings.drive_scope, settings.drive_user, timeout)
         self._lock = threading.Lock()
         self._api: Api | None = None
@@ -123,7 +125,7 @@ class _Auth(GoogleAuth):  # type: ignore[misc] # the library carries no types
         self._saved = credentials
         self._opened: list[Any] = []
         settings = {"client_config_backend": "settings", "save_credentials": False, "oauth_scope": [scope]}
-        if _is_service_account(credentials):
+        if is_service_account(credentials):
             settings["client_config_backend"] = "service"
             settings["service_config"] = {"client_json_dict": dict(credentials), "client_user_email": user}
         else:
@@ -132,7 +134,7 @@ class _Auth(GoogleAuth):  # type: ignore[misc] # the library carries no types
 
     def sign_in(self) -> None:
         """Get a first access token and build the service."""
-        if _is_service_account(self._saved):
+        if is_service_account(self._saved):
             self.auth_method, self.credentials = "service", None
             self.ServiceAuth()
         else:
@@ -164,7 +166,7 @@ class _Auth(GoogleAuth):  # type: ignore[misc] # the library carries no types
         return self.thread_local.http
 
     def _build_http(self) -> Any:
-        http = _Http(self._saved["token_uri"], self.http_timeout)
+        http = Http(self._saved["token_uri"], self.http_timeout)
         self._opened.append(http)
         return http
 
@@ -173,7 +175,7 @@ class _Auth(GoogleAuth):  # type: ignore[misc] # the library carries no types
             http.close()
 
 
-class _Http(httplib2.Http):  # type: ignore[misc] # the library carries no types
+class Http(httplib2.Http):  # type: ignore[misc] # the library carries no types
     """A connection that follows no redirect and checks what the token service answers."""
 
     def __init__(self, token_uri: str, timeout: float) -> None:
@@ -182,8 +184,12 @@ class _Http(httplib2.Http):  # type: ignore[misc] # the library carries no types
         self._token_uri = token_uri
 
     def request(self, uri: str, *args: Any, **kwargs: Any) -> tuple[Any, bytes]:
-        """As in httplib2; `TemporaryError` for a token answer without a token, where oauth2client trips."""
+        """As in httplib2; `TemporaryError` when the token service is busy, or answers without a token."""
         answer, content = super().request(uri, *args, **kwargs)
+        if uri == self._token_uri and is_passing(answer.status):
+            raise TemporaryError(
+                f"Google's token service answered {answer.status}.", retry_after=retry_after_seconds(answer)
+            )
         if uri == self._token_uri and answer.status == 200:
             value = json.loads(content)
             if not isinstance(value, dict) or "access_token" not in value:
@@ -209,46 +215,58 @@ def _is_loopback(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
-def _check_same_side(root: str, credentials: Mapping[str, str]) -> None:
+def check_same_side(root: str, *addresses: str) -> None:
     """Refuse to show real tokens to a local server, and local ones to Google."""
-    if _is_loopback(root) != _is_loopback(credentials["token_uri"]):
+    if any(_is_loopback(root) != _is_loopback(address) for address in addresses):
         raise ConfigurationError(
             "LSE_DRIVE_API_ROOT and the credentials belong to different services.",
             hint="Use the sandbox's credentials with the sandbox, and Google's with Google.",
         )
 
 
-def _is_service_account(credentials: Mapping[str, str]) -> bool:
+def is_service_account(credentials: Mapping[str, str]) -> bool:
+    """Whether these are a service account's key, not a person's saved credentials."""
     return credentials.get("type") == "service_account"
 
 
-def read_credentials(path: Path | None) -> dict[str, str]:
+def credentials_path(settings: Settings) -> Path:
+    """Where the Drive credentials are: LSE_DRIVE_CREDENTIALS, else where `lse drive login` puts them."""
+    return settings.drive_credentials or settings.state_dir / "drive-credentials.json"
+
+
+def read_private_json(path: Path, hint: str) -> Any:
+    """The JSON in a file that only its owner may read.
+
+    Raises `ConfigurationError` when the file is missing, too open, or no JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise ConfigurationError(f"{path} may be read by others.", hint=f"Type: chmod 600 {path}")
+            return json.load(file)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no file {path}.", hint=hint) from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", hint=hint) from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not JSON.", hint=hint) from error
+
+
+def read_credentials(path: Path) -> dict[str, str]:
     """A service account's key, or saved credentials of a user, read from a file that only its owner may read.
 
     Raises `ConfigurationError` when the file is missing, too open, or neither of the two.
     """
-    if path is None:
-        raise ConfigurationError(
-            "No Drive credentials are set.", hint="Set LSE_DRIVE_CREDENTIALS to a service-account key (JSON)."
-        )
-    try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigurationError(f"{path} may be read by others.", hint=f"Type: chmod 600 {path}")
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(
-            f"The Drive credentials {path} cannot be read: {error.strerror}.",
-            hint="Check LSE_DRIVE_CREDENTIALS.",
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not JSON.", hint="Check LSE_DRIVE_CREDENTIALS.") from error
-    wanted = _KEY_FIELDS if isinstance(value, dict) and _is_service_account(value) else _USER_FIELDS
+    value = read_private_json(
+        path, "Type `lse drive login`, or set LSE_DRIVE_CREDENTIALS to a service-account key (JSON)."
+    )
+    wanted = _KEY_FIELDS if isinstance(value, dict) and is_service_account(value) else _USER_FIELDS
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in wanted):
         raise ConfigurationError(
             f"{path} is neither a service-account key nor saved credentials with {', '.join(_USER_FIELDS)}.",
             hint="Download the key anew.",
         )
-    if _is_service_account(value):
+    if is_service_account(value):
         _check_key(path, value["private_key"])
     return value
 

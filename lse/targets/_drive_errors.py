@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from googleapiclient.errors import HttpError
 from httplib2.error import HttpLib2Error
-from oauth2client.client import AccessTokenRefreshError, HttpAccessTokenRefreshError
-from pydrive2.auth import AuthError, RefreshError
+from oauth2client.client import AccessTokenRefreshError
+from pydrive2.auth import AuthError
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
 from lse.targets._retry import retry_after_seconds
@@ -31,7 +31,7 @@ def drive_error(status: int, headers: Mapping[str, str], content: bytes) -> LseE
     """The error that an answer with `status` stands for; never quotes what the server wrote."""
     reason = _reason(content)
     told = f"Google Drive answered {status}" + (f" ({reason})." if reason else ".")
-    if status in (408, 429) or status >= _SERVER_BUSY or reason in _RATE_REASONS:
+    if is_passing(status) or reason in _RATE_REASONS:
         return TemporaryError(told, retry_after=retry_after_seconds(headers))
     if reason in _FULL_REASONS:
         return ConfigurationError(
@@ -46,6 +46,11 @@ def drive_error(status: int, headers: Mapping[str, str], content: bytes) -> LseE
     if status in (401, 403):
         return AccessError(told, hint="Check LSE_DRIVE_CREDENTIALS and that the folder is shared with it.")
     return LseError(f"{told} The request was not understood.")
+
+
+def is_passing(status: int) -> bool:
+    """Whether an answer with `status` may be another one later."""
+    return status in (408, 429) or status >= _SERVER_BUSY
 
 
 def _reason(content: bytes) -> str:
@@ -66,22 +71,13 @@ def translated() -> Iterator[None]:
     except HttpError as error:
         raise drive_error(int(error.resp.status), error.resp, error.content) from error
     except (AccessTokenRefreshError, AuthError) as error:
-        raise _token_error(error) from error
+        raise AccessError(
+            "Google refused the Drive credentials: revoked, expired, or of another client.",
+            hint="A person's: type `lse drive login`. A service account's: download its key anew.",
+        ) from error
     except ssl.SSLCertVerificationError as error:
         raise ConfigurationError(
             "The certificate of Google Drive cannot be checked.", hint="Is there a proxy in between?"
         ) from error
     except (OSError, http.client.HTTPException, HttpLib2Error, json.JSONDecodeError) as error:
         raise TemporaryError(f"Google Drive gave no usable answer ({type(error).__name__}).") from error
-
-
-def _token_error(error: Exception) -> LseError:
-    """A refused token is final; a token service that is busy is not."""
-    cause = error.__context__ if isinstance(error, RefreshError) else error
-    status = cause.status if isinstance(cause, HttpAccessTokenRefreshError) else None
-    if status is not None and (int(status) >= _SERVER_BUSY or int(status) in (408, 429)):
-        return TemporaryError(f"Google's token service answered {int(status)}.")
-    return AccessError(
-        "Google refused the Drive credentials.",
-        hint="They were revoked, expired or belong to another client: make LSE_DRIVE_CREDENTIALS anew.",
-    )

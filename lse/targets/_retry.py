@@ -4,7 +4,7 @@ import email.utils
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -14,6 +14,9 @@ from lse.errors import TemporaryError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+
+CHECK_SECONDS = 15.0
+"""How long a check tries: somebody waits for its answer, and what it precedes has patience of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,10 @@ class RetryPolicy:
     cap: float = 30.0
     retry_after_cap: float = 120.0
     total: float = 600.0
+
+    def within(self, seconds: float) -> "RetryPolicy":
+        """This policy with no more than `seconds` in total."""
+        return replace(self, total=min(self.total, seconds))
 
     def run(self, step: Callable[[], Result]) -> Result:
         """What `step` returns, tried again while it raises `TemporaryError`; the last one rises."""

@@ -31,7 +31,7 @@ from lse.settings import Settings
 from lse.targets import Progress, StoredObject
 from lse.targets._measure import Measure, measure, new_md5
 from lse.targets._paths import checked_path
-from lse.targets._retry import RetryPolicy
+from lse.targets._retry import CHECK_SECONDS, RetryPolicy
 
 try:
     import boto3
@@ -136,7 +136,7 @@ class S3Target:
 
     def check(self) -> str:
         try:
-            self._call("head_bucket")
+            self._policy.within(CHECK_SECONDS).run(lambda: self._call_once("head_bucket"))
         except NotFoundError as error:
             raise ConfigurationError(
                 f"There is no bucket {self._bucket} at {self._server}.",
@@ -211,15 +211,14 @@ class S3Target:
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         """What the server answers to an operation of boto3's client on our bucket, tried again as needed."""
+        return self._policy.run(lambda: self._call_once(operation, **arguments))
 
-        def once() -> Any:
-            with translated():
-                answer = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
-            if operation in _MARKS and _MARKS[operation] not in answer:
-                raise TemporaryError("Something else than an S3 server answered.")
-            return answer
-
-        return self._policy.run(once)
+    def _call_once(self, operation: str, **arguments: Any) -> Any:
+        with translated():
+            answer = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+        if operation in _MARKS and _MARKS[operation] not in answer:
+            raise TemporaryError("Something else than an S3 server answered.")
+        return answer
 
     def _head(self, key: str) -> _Held | None:
         try:
