@@ -9,9 +9,10 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from os import walk
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,9 +88,11 @@ class EarlierSource(Protocol):
 class EarlierFolder:
     """The earlier tool's output folder, or any part of it, with the zips that it made."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, parts: Sequence[str] = ("",)) -> None:
+        """All of `root`, or only those `parts` of it, named by their paths in it."""
         self.name = str(root)
         self._root = root
+        self._parts = parts
         self._zip: tuple[Path, zipfile.ZipFile] | None = None
 
     def scan(self) -> Iterator[Saved | Unreadable]:
@@ -97,10 +100,10 @@ class EarlierFolder:
 
         Names that begin with `_` or `.` are notes, not runs; trace files of `lse` may stand beside them.
         """
-        for folder, folders, names in walk(self._root):
+        for folder, folders, names in chain.from_iterable(walk(self._root / part) for part in self._parts):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for path in (Path(folder, name) for name in sorted(names)):
-                if _is_run_file(path.name):
+                if is_run_file(path.name):
                     yield self._file(path)
                 elif _ZIP.fullmatch(path.name):
                     yield from self._members(path)
@@ -144,7 +147,7 @@ class EarlierFolder:
             yield Unreadable(str(path.relative_to(self._root)), "it is no zip that can be read")
             return
         for member in members:
-            if _is_run_file(Path(member.filename).name):
+            if is_run_file(Path(member.filename).name):
                 yield self._member(path, member)
 
     def _member(self, path: Path, member: zipfile.ZipInfo) -> Saved | Unreadable:
@@ -205,6 +208,11 @@ def merge_imported(archived: Trace | None, imported: Trace) -> Trace:
     return merge_trace(archived, added)
 
 
+def safe_name(project: str) -> str:
+    """The folder that the earlier tool gave a project: letters, digits and `-_.` of its name."""
+    return "".join(character for character in project if character.isalnum() or character in "-_.")
+
+
 def storable(name: str) -> str:
     """A name without what UTF-8 or Postgres cannot hold: such characters stand as `?`."""
     return name.encode("utf-8", "replace").decode().replace("\0", "?")
@@ -220,7 +228,8 @@ def _state(run: RawRun) -> tuple[bool, datetime]:
     return run.ended, utc_time(end) or _NEVER
 
 
-def _is_run_file(name: str) -> bool:
+def is_run_file(name: str) -> bool:
+    """Whether a file of this name may hold a run: JSON that is no note and no trace file of `lse`."""
     return name.endswith(".json") and not name.startswith(("_", ".")) and not is_archived(name)
 
 

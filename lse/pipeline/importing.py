@@ -1,6 +1,6 @@
 """Bring in what an earlier exporter left: planned first, proved by hashes, and taken back exactly."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +11,7 @@ from lse.archive.earlier_index import EarlierIndex, FoundDay
 from lse.archive.fetch_record import FetchRecord, read_fetch_record, write_fetch_record
 from lse.archive.identity import Unplaced
 from lse.archive.import_batch import Batch, DayDone, batches, begin_batch, file_sha256
-from lse.archive.layout import FETCH_RECORD, trace_files
+from lse.archive.layout import FETCH_RECORD, archived_files, trace_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.merge import missing_parents
 from lse.archive.trace_file import DamagedArchive, read_trace_file
@@ -19,10 +19,18 @@ from lse.archive.versions import LogEntry, add_to_log
 from lse.errors import DifferencesFound, IncompleteError, UsageError
 from lse.models import Progress, ProjectDay, StepResult, Trace, content_hash
 from lse.models.results import State
-from lse.pipeline.common import as_fetched, counted, no_progress, require_as_fetched
+from lse.pipeline.common import (
+    as_fetched,
+    counted,
+    is_empty,
+    no_progress,
+    options,
+    require_as_fetched,
+    was_pruned,
+)
 from lse.pipeline.loading import load
 from lse.resources import Resources
-from lse.store.importing import EarlierTable, Version, forget_day, remove_versions
+from lse.store.importing import EarlierTable, Version, forget_day, remove_imported
 
 SOURCE = "import"
 """What the fetch record of an imported day names as its source"""
@@ -120,7 +128,7 @@ def import_day(
     if done and (done.content, done.record) == (content, file_sha256(folder / FETCH_RECORD)):
         return StepResult("import", "unchanged", "done before the interruption", _figures(done))
     if not batch.begun(day):
-        require_as_fetched(resources, day)
+        _require_files(resources, day)
     batch.keep(day, folder)
     fetched_since = _fetched_since(batch, day, folder)
     before = _held(folder if fetched_since else batch.kept(day))
@@ -151,10 +159,13 @@ def roll_back_day(
     _require_as_imported(resources, batch, day)
     batch.note_undoing(day)
     before, after = _held(batch.kept(day)), _held(folder)
-    came = [
-        _versions(now, then) for now, then in ((after.runs, before.runs), (after.feedback, before.feedback))
-    ]
-    removed = remove_versions(resources.database_url, day, *came)
+    removed = remove_imported(
+        resources.database_url,
+        day,
+        runs=_only_in(after.runs, before.runs),
+        feedback=_only_in(after.feedback, before.feedback),
+        replaced=_only_in(before.runs, after.runs),
+    )
     batch.put_back(day, folder)
     if read_fetch_record(folder) is None:
         forget_day(resources.database_url, day)
@@ -212,6 +223,20 @@ def _planned(resources: Resources, index: EarlierIndex, found: FoundDay) -> Plan
         if run_id in archived
     ]
     return PlannedImport(found, there.count(True), there.count(False))
+
+
+def _require_files(resources: Resources, day: ProjectDay) -> None:
+    """Raise where the archive of the day is not in its folder, or is not what was left there."""
+    folder = resources.folder(day)
+    require_as_fetched(resources, day)
+    elsewhere = (
+        resources.zip_path(day).exists() or read_fetch_record(folder) or was_pruned(resources, day, "files")
+    )
+    if not archived_files(folder) and elsewhere and not is_empty(resources, day):
+        raise UsageError(
+            f"The trace files of {day} are not in {folder}.",
+            hint=f"Bring them back first: lse archive restore {options(day)}",
+        )
 
 
 def _fetched_since(batch: Batch, day: ProjectDay, folder: Path) -> bool:
@@ -337,11 +362,9 @@ def _require_as_imported(resources: Resources, batch: Batch, day: ProjectDay) ->
         )
 
 
-def _versions(now: dict[UUID, tuple[UUID, UUID]], then: dict[UUID, tuple[UUID, UUID]]) -> list[Version]:
-    """What is there now and was not then, or had another text."""
-    return [
-        (owner, item, content) for item, (owner, content) in now.items() if then.get(item) != (owner, content)
-    ]
+def _only_in(one: Mapping[UUID, tuple[UUID, UUID]], other: Mapping[UUID, tuple[UUID, UUID]]) -> list[Version]:
+    """What `one` holds and `other` does not, or with another text."""
+    return [(owner, item, text) for item, (owner, text) in one.items() if other.get(item) != (owner, text)]
 
 
 def _root(resources: Resources) -> Path:

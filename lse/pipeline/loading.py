@@ -8,16 +8,22 @@ from lse.archive.reading import open_day
 from lse.errors import IncompleteError
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, fetch_facts, is_empty, no_progress, require_as_fetched
+from lse.pipeline.earlier_day import has_earlier_files, open_earlier_day
 from lse.resources import Resources
 
 
 def load(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
-    """Load the trace files of `day`, or its zip where they are gone, into the store."""
-    if is_empty(resources, day):
+    """Load the trace files of `day`, or its zip where they are gone, into the store.
+
+    Where `lse` has neither, run files that an earlier exporter left in the data folder are loaded.
+    """
+    earlier = has_earlier_files(resources, day)
+    if not earlier and is_empty(resources, day):
         return StepResult("load", "unchanged", "no traces on this day, so there is nothing to load")
     require_as_fetched(resources, day)
     store, record = resources.store, read_fetch_record(resources.folder(day))
-    with open_day(resources.folder(day), resources.zip_path(day)) as archive:
+    opened = open_day(resources.folder(day), resources.zip_path(day))
+    with open_earlier_day(resources, day) if earlier else opened as archive:
         result = store.load(
             day,
             archive.traces(),

@@ -10,12 +10,12 @@ from psycopg import Connection, conninfo
 from lse.errors import ConfigurationError, UsageError
 from lse.models import ProjectDay
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
-from lse.store.queries import read_queries
+from lse.store.queries import QUERIES, read_queries
 
 Version = tuple[UUID, UUID, UUID]
 """(trace id, run id, content hash) of a run, or (run id, feedback id, content hash) of a feedback record."""
 
-_QUERIES = read_queries("importing.sql")
+_SQL = read_queries("importing.sql")
 _COLUMNS = {"run_id", "trace_id", "project", "run_date", "data"}
 _OURS = "content_hash"
 _ROWS = 200
@@ -48,7 +48,7 @@ class EarlierTable:
         """(run id, project, run as JSON) of every row, through a server-side cursor."""
         with translated(), self._connection.transaction(), self._connection.cursor(name="earlier") as cursor:
             with deadline(self._connection, _DEADLINE):
-                cursor.execute(_QUERIES["earlier_runs"])
+                cursor.execute(_SQL["earlier_runs"])
             while rows := self._next(cursor):
                 yield from (_encoded(row) for row in rows)
 
@@ -56,7 +56,7 @@ class EarlierTable:
         """The same of the rows with these ids."""
         for ids in _chunks(run_ids, _ROWS):
             with translated(), deadline(self._connection, _DEADLINE), self._connection.transaction():
-                rows = self._connection.execute(_QUERIES["earlier_runs_by_id"], {"run_ids": ids}).fetchall()
+                rows = self._connection.execute(_SQL["earlier_runs_by_id"], {"run_ids": ids}).fetchall()
             yield from (_encoded(row) for row in rows)
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class EarlierTable:
 
     def _require_table(self) -> None:
         with translated(), deadline(self._connection, _DEADLINE):
-            row = self._connection.execute(_QUERIES["earlier_columns"]).fetchone()
+            row = self._connection.execute(_SQL["earlier_columns"]).fetchone()
         found = set(row[0]) if row else set()
         if not found >= _COLUMNS or _OURS in found:
             self._connection.close()
@@ -79,28 +79,48 @@ class EarlierTable:
             )
 
 
-def remove_versions(url: str, day: ProjectDay, runs: Iterable[Version], feedback: Iterable[Version]) -> int:
-    """Remove exactly these versions from the store and the quarantine, all or nothing; how many rows went."""
+def remove_imported(
+    url: str,
+    day: ProjectDay,
+    runs: Iterable[Version],
+    feedback: Iterable[Version],
+    replaced: Iterable[Version],
+) -> int:
+    """Remove exactly these runs and feedback from store and quarantine, all or nothing; how many rows went.
+
+    `replaced` are the versions of runs that stood there before, and are about to be loaded again.
+    """
     removed = 0
     with translated(), connect(url) as connection, connection.transaction():
+        with deadline(connection, _DEADLINE):
+            connection.execute(QUERIES["lock_load"], {"day": str(day)})
         for statement, versions in (("remove_runs", runs), ("remove_feedback", feedback)):
             for some in _chunks(versions, _IDS):
-                owners, ids, hashes = (list(column) for column in zip(*some, strict=True))
-                with deadline(connection, _DEADLINE):
-                    removed += _execute(connection, statement, day, owners=owners, ids=ids, hashes=hashes)
-                    _execute(connection, "remove_quarantined", day, hashes=hashes)
+                removed += _remove(connection, statement, day, some)
+                _remove(connection, "remove_quarantined", day, some)
+        for some in _chunks(replaced, _IDS):
+            _remove(connection, "remove_kept_versions", day, some)
+        with deadline(connection, _DEADLINE):
+            connection.execute(QUERIES["empty_rollups"], _key(day))
+            connection.execute(QUERIES["fill_rollups"], _key(day))
     return removed
 
 
 def forget_day(url: str, day: ProjectDay) -> None:
     """Take the day out of the ledger."""
     with translated(), connect(url) as connection, deadline(connection, _DEADLINE):
-        _execute(connection, "remove_ledger_entry", day)
+        connection.execute(_SQL["remove_ledger_entry"], _key(day))
 
 
-def _execute(connection: Connection[Any], name: str, day: ProjectDay, **parameters: Any) -> int:
-    key = {"project": day.project, "run_date": day.day}
-    return connection.execute(_QUERIES[name], {**key, **parameters}).rowcount
+def _remove(connection: Connection[Any], statement: str, day: ProjectDay, versions: list[Version]) -> int:
+    owners, ids, hashes = (list(column) for column in zip(*versions, strict=True))
+    with deadline(connection, _DEADLINE):
+        parameters = {**_key(day), "owners": owners, "ids": ids, "hashes": hashes}
+        return connection.execute(_SQL[statement], parameters).rowcount
+
+
+def _key(day: ProjectDay) -> dict[str, Any]:
+    return {"project": day.project, "run_date": day.day}
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

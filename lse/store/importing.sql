@@ -28,6 +28,14 @@ where feedback.run_date = %(run_date)s and feedback.project = %(project)s
   and (feedback.run_id, feedback.feedback_id, feedback.content_hash)
       = (gone.run_id, gone.feedback_id, gone.content_hash)
 
+-- name: remove_kept_versions
+-- What stands in runs again is no earlier version.
+delete from run_versions
+using unnest(%(owners)s::uuid[], %(ids)s::uuid[], %(hashes)s::uuid[]) as back (trace_id, run_id, content_hash)
+where run_versions.run_date = %(run_date)s
+  and (run_versions.trace_id, run_versions.run_id, run_versions.content_hash)
+      = (back.trace_id, back.run_id, back.content_hash)
+
 -- name: remove_quarantined
 -- Runs that came in and could not be loaded.
 delete from quarantine
