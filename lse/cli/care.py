@@ -63,7 +63,9 @@ def search_index_status(json: Json = False) -> None:
 
 
 def retain(
-    keep_months: Annotated[int, typer.Option(min=1, help="Keep the current month and so many before it.")],
+    keep_months: Annotated[
+        int, typer.Option(min=1, max=1200, help="Keep the current month and so many before it.")
+    ],
     detach: Annotated[bool, typer.Option("--detach", help="Set the months apart, as tables.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Remove the months from the database.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")] = False,

@@ -43,7 +43,7 @@ def retain(resources: Resources, keep_months: int, fate: Fate, *, act: bool) -> 
     more before its month goes. Months that were detached earlier are dropped with `drop`, else left alone.
     """
     resources.store  # noqa: B018 - reachable and migrated, or said what to do
-    months = retention.months_before(resources.database_url, _first_kept(resources.now().date(), keep_months))
+    months = retention.months_before(resources.database_url, first_kept(resources.now().date(), keep_months))
     return [
         _taken_out(resources, month, fate) if act else _planned(month)
         for month in months
@@ -51,7 +51,8 @@ def retain(resources: Resources, keep_months: int, fate: Fate, *, act: bool) -> 
     ]
 
 
-def _first_kept(today: date, keep_months: int) -> date:
+def first_kept(today: date, keep_months: int) -> date:
+    """The first day of the earliest month that is kept."""
     first = today.replace(day=1)
     for _ in range(keep_months):
         first = (first - timedelta(days=1)).replace(day=1)

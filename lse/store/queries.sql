@@ -27,10 +27,10 @@ select pg_advisory_xact_lock(hashtextextended(%(day)s, 1))
 
 -- name: partition_exists
 -- Most loads find their month's partition there. Reads the catalogue as a table, since to_regclass remembers
--- a miss for the rest of the transaction.
+-- a miss for the rest of the transaction. A month that was detached is not there, though its table is.
 select exists (
-    select from pg_class as part join pg_class as whole using (relnamespace)
-    where whole.oid = 'runs'::regclass and part.relname = %(partition)s
+    select from pg_inherits join pg_class as part on part.oid = inhrelid
+    where inhparent = 'runs'::regclass and part.relname = %(partition)s
 )
 
 -- name: make_month

@@ -147,13 +147,14 @@ DO $outer$ BEGIN
             -- Two loads that open the same month wait here instead of failing on a duplicate name.
             PERFORM pg_advisory_xact_lock(hashtextextended('lse partitions', 0));
             IF EXISTS (
-                SELECT FROM pg_class AS part JOIN pg_class AS whole USING (relnamespace)
-                WHERE whole.oid = 'runs'::regclass AND part.relname = month
+                SELECT FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid
+                WHERE inhparent = 'runs'::regclass AND part.relname = month
             ) THEN
                 RETURN;
             END IF;
-            EXECUTE format('CREATE TABLE %%I (LIKE runs INCLUDING ALL) WITH (toast_tuple_target = 512)',
-                           month);
+            -- The table of a month that was detached is there, and is attached again.
+            EXECUTE format('CREATE TABLE IF NOT EXISTS %%I (LIKE runs INCLUDING ALL)'
+                           ' WITH (toast_tuple_target = 512)', month);
             EXECUTE format('ALTER TABLE runs ATTACH PARTITION %%I FOR VALUES FROM (%%L) TO (%%L)',
                            month, first, (first + interval '1 month')::date);
         END $body$;
