@@ -29,6 +29,32 @@ def traces(runs: int, day: date, seed: int = 1) -> Iterator[Trace]:
         left -= size
 
 
+def renewed(trace: Trace, day: date, seed: int) -> Trace:
+    """The same trace with ids of its own on `day`, much faster than another one from scratch."""
+    rng = random.Random(seed)
+    ids = {str(run.id): str(_uuid(rng)) for run in trace.runs}
+    times = {f"{trace.started:%Y-%m-%d}": f"{day:%Y-%m-%d}", f"{trace.started:%Y%m%d}T": f"{day:%Y%m%d}T"}
+
+    def put(text: str) -> str:
+        for old, fresh in (ids | times).items():
+            text = text.replace(old, fresh)
+        return text
+
+    runs = [
+        RawRun(
+            id=UUID(ids[str(run.id)]),
+            trace_id=UUID(ids[str(run.trace_id)]),
+            parent_id=UUID(ids[str(run.parent_id)]) if run.parent_id else None,
+            dotted_order=put(run.dotted_order),
+            ended=run.ended,
+            text=put(run.text.decode()).encode(),
+        )
+        for run in trace.runs
+    ]
+    started = datetime.combine(day, trace.started.timetz())
+    return Trace(runs[0].trace_id, started, tuple(runs), ())
+
+
 def _trace(rng: random.Random, day: date, size: int) -> Trace:
     trace_id = _uuid(rng)
     started = datetime.combine(day, time.min, UTC) + timedelta(seconds=rng.random() * 80_000)

@@ -14,7 +14,7 @@ from lse.store.binary import encode_row
 
 ERROR_LENGTH = 300
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _ESCAPE = re.compile(
     # Escapes one after the other, so that `\\u0000`, an escaped backslash and five characters, is left alone.
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
@@ -105,7 +105,7 @@ def sanitize(text: bytes) -> tuple[bytes, bool]:
 
     jsonb refuses both, and the refusal would take the whole batch along. The archive keeps the exact text.
     """
-    if b"\\u0000" not in text and not _SURROGATE.search(text):
+    if not _SUSPECT.search(text):
         return text, False
     replaced = _ESCAPE.sub(_storable_escape, text)
     return replaced, replaced != text
