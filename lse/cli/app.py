@@ -13,6 +13,7 @@ from lse.cli import (
     database,
     demo,
     doctor,
+    drive,
     importing,
     report,
     runs,
@@ -34,6 +35,9 @@ app.add_typer(report.app, name="report", help="Answer questions from the archive
 app.add_typer(runs.app, name="runs", help="Look at single runs in the store, search them, follow changes.")
 app.add_typer(runs.trace_app, name="trace", help="Look at one trace in the store.")
 app.add_typer(database.app, name="db", help="The runs store: the database and its schema.")
+app.add_typer(
+    drive.app, name="drive", help="Google Drive: sign in, make the folder, see whether uploads can work."
+)
 app.add_typer(sandbox.app, name="sandbox", help="A LangSmith and a Google Drive of your own, for trying out.")
 app.command("status")(status.status)
 app.command("import")(importing.import_)

@@ -11,7 +11,7 @@ _GOOGLE_TYPES = "application/vnd.google-apps."
 FOLDER = f"{_GOOGLE_TYPES}folder"
 FIELDS = (
     "id,title,mimeType,fileSize,md5Checksum,createdDate,alternateLink,"
-    "parents(id,isRoot),labels(trashed),properties(key,value)"
+    "parents(id,isRoot),labels(trashed),properties(key,value),driveId,capabilities(canAddChildren)"
 )
 PAGE = 1000
 """The most that one page of a list may hold (Drive's reference)."""
@@ -25,10 +25,11 @@ class Tree:
     Drive answers 409 to a second one.
     """
 
-    def __init__(self, client: Client, root: str, notes: Notes) -> None:
-        """`root` is the title of a folder under My Drive, or `id:<folder id>`."""
+    def __init__(self, client: Client, root: str, notes: Notes, home: str = "root") -> None:
+        """`root` is the title of a folder in `home`, which is the id of one, or `id:<folder id>`."""
         self._client = client
         self._root = root
+        self._home = home
         self._notes = notes
         self._folders: dict[str, str] = {}
 
@@ -41,21 +42,26 @@ class Tree:
         except NotFoundError:
             return None
 
-    def root_id(self) -> str | None:
-        """The id of the folder of archives; None when it is yet to be made.
+    def root(self) -> Resource | None:
+        """The folder of archives; None when it is yet to be made.
 
         Raises `ConfigurationError` when `id:…` names no usable folder.
         """
         if not self._root.startswith("id:"):
-            return self._folder_id("", create=False)
+            return self._existing("/", self._root, self._home, is_folder)
         found = self.get(self._root.removeprefix("id:"))
-        if found is None or found["mimeType"] != FOLDER or found["labels"]["trashed"]:
+        if found is None or not is_folder(found):
             raise ConfigurationError(
                 f"LSE_DRIVE_FOLDER={self._root} is no folder that {self._client.account} can see.",
                 hint="Share the folder with it. Under the scope drive.file it sees only what lse made: "
-                "set LSE_DRIVE_SCOPE=https://www.googleapis.com/auth/drive, or give the folder's name.",
+                "type `lse drive init`, or set LSE_DRIVE_SCOPE=https://www.googleapis.com/auth/drive.",
             )
-        return str(found["id"])
+        if found["labels"]["trashed"]:
+            raise ConfigurationError(
+                f"LSE_DRIVE_FOLDER={self._root} lies in the trash.",
+                hint="Take it out of the trash in Drive, or make another one: `lse drive init`.",
+            )
+        return found
 
     def folder(self, parts: tuple[str, ...]) -> str | None:
         """The id of the folder at `parts` below the folder of archives, if it exists."""
@@ -133,10 +139,11 @@ class Tree:
         if path in self._folders:
             return self._folders[path]
         if path == "" and self._root.startswith("id:"):
-            found = self.root_id()
+            root = self.root()
+            found = str(root["id"]) if root else None
         else:
             above, _, title = path.rpartition("/")
-            parent = "root" if path == "" else self._folder_id(above, create=create)
+            parent = self._home if path == "" else self._folder_id(above, create=create)
             found = parent and self._child_folder(f"{path}/", title or self._root, parent, create=create)
         if found:
             self._folders[path] = found

@@ -12,16 +12,28 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lse.archive.files import atomic_file
-from lse.errors import ConfigurationError, DifferencesFound, IncompleteError, TemporaryError
+from lse.errors import (
+    ConfigurationError,
+    DifferencesFound,
+    IncompleteError,
+    LseError,
+    TemporaryError,
+    UsageError,
+)
 from lse.settings import Settings
 from lse.targets import Progress, StoredObject
 from lse.targets._drive_client import Client, Resource
 from lse.targets._drive_errors import ConflictError, NotFoundError
+from lse.targets._drive_login import login
+from lse.targets._drive_status import DriveStatus, describe
 from lse.targets._drive_tree import Tree, is_file, is_folder
 from lse.targets._drive_upload import CHUNK_BYTES, send_file, start_session
 from lse.targets._measure import Measure, measure, new_md5
 from lse.targets._notes import Notes
 from lse.targets._paths import checked_path
+from lse.targets._retry import CHECK_SECONDS
+
+__all__ = ["DriveStatus", "DriveTarget", "login", "open"]
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +67,65 @@ class DriveTarget:
         """`chunk_bytes`, a multiple of 256 KiB, is also what one upload holds in memory."""
         self._client = client
         self._folder = settings.drive_folder
+        self._scope = settings.drive_scope
+        self._state_dir = settings.state_dir
         self._chunk_bytes = chunk_bytes
-        place = f"{client.root} {settings.drive_folder} {client.account}"
-        self._notes = Notes(settings.state_dir / "uploads", place)
+        self._notes = self._notes_of(settings.drive_folder)
         self._tree = Tree(client, settings.drive_folder, self._notes)
 
     def check(self) -> str:
-        about = self._client.call(
-            lambda api: api.about.get(fields="user(emailAddress),quotaBytesUsed,quotaBytesTotal")
+        """As every target; also refuses a folder that may not be written and an account without storage."""
+        status = self.status()
+        if status.problem is not None:
+            raise status.problem
+        state = "" if status.folder_id else ", made at the first upload"
+        return f"Google Drive as {status.account}, folder {self._folder}{state}"
+
+    def status(self) -> DriveStatus:
+        """Who signs in, what the folder and the storage are like, and what stands against an upload."""
+        about = self._client.policy.within(CHECK_SECONDS).run(
+            lambda: self._client.call_once(
+                lambda api: api.about.get(
+                    fields="user(emailAddress),quotaType,quotaBytesUsed,quotaBytesTotal"
+                )
+            )
         )
-        found = self._tree.root_id()
-        user = about.get("user", {}).get("emailAddress", self._client.account)
-        state = "" if found else ", made at the first upload"
-        return f"Google Drive as {user}, folder {self._folder}{state}"
+        problem: LseError | None = None
+        root: Resource | None = None
+        try:
+            root = self._tree.root()
+        except ConfigurationError as error:
+            problem = error
+        return describe(self._client, about, self._folder, self._scope, root, problem)
+
+    def init(self, shared_drive: str | None = None) -> Resource:
+        """The folder of archives, `id` and `alternateLink` among others, made when it is not there.
+
+        `shared_drive` is the id of the shared drive to make it in. Raises `UsageError` when
+        LSE_DRIVE_FOLDER has an id already, which no further folder can have.
+        """
+        if shared_drive is None:
+            tree, place = self._tree, "My Drive"
+        elif self._folder.startswith("id:"):
+            raise UsageError(
+                f"LSE_DRIVE_FOLDER={self._folder} is a folder already.",
+                hint="Set LSE_DRIVE_FOLDER to the name of the folder to make, such as lse.",
+            )
+        else:
+            place = f"the shared drive {shared_drive}"
+            notes = self._notes_of(f"{self._folder} in {shared_drive}")
+            tree = Tree(self._client, self._folder, notes, shared_drive)
+        try:
+            made = tree.get(tree.make_folder(()))
+        except NotFoundError as error:
+            raise ConfigurationError(
+                f"{self._client.account} cannot see {place}.",
+                hint="Make it a member (content manager), and set "
+                "LSE_DRIVE_SCOPE=https://www.googleapis.com/auth/drive.",
+            ) from error
+        if made is None:
+            raise TemporaryError("The Drive folder vanished while it was made.")
+        return made
 
     def put(
         self, path: str, file: Path, properties: Mapping[str, str], progress: Progress | None = None
@@ -132,6 +190,10 @@ class DriveTarget:
 
     def close(self) -> None:
         self._client.close()
+
+    def _notes_of(self, folder: str) -> Notes:
+        place = f"{self._client.root} {folder} {self._client.account}"
+        return Notes(self._state_dir / "uploads", place)
 
     def _find(self, path: str) -> Resource | None:
         parent = self._tree.folder(checked_path(path)[:-1])
