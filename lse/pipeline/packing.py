@@ -8,10 +8,10 @@ from uuid import UUID
 
 from lse.archive.encryption import encrypt_file, encrypted_name, fingerprint, is_encrypted
 from lse.archive.layout import archive_name, archived_files, project_slug, trace_of_file
-from lse.archive.manifest import FileEntry, Manifest, describe_folder
+from lse.archive.manifest import FileEntry, Manifest, content_sha256_of
 from lse.archive.prune_record import forget_pruned
 from lse.archive.trace_file import DamagedArchive
-from lse.archive.zip import ZipInfo, describe_zip, open_zip, write_zip
+from lse.archive.zip import ZipInfo, describe_zip, open_zip, packed_zip
 from lse.errors import DifferencesFound, UsageError
 from lse.models import Figure, Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, is_empty, no_progress, note, options, require_as_fetched, sized
@@ -43,16 +43,13 @@ def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress
     if not archived_files(folder):
         return StepResult("pack", "unchanged", f"the trace files are gone, and {path} stays as it is")
     require_as_fetched(resources, day)
-    manifest = describe_folder(folder, day)
     progress(0, None)
     before = _sound_manifest(path, day)
-    if before is not None and (lost := _lost(before, manifest)):
-        raise DifferencesFound(
-            f"{path} holds more of {counted(len(lost), 'file')} than {folder}, first of {lost[0]}.",
-            hint=f"Bring the trace files back, then fetch again: lse archive restore {options(day)} --force",
-        )
-    unchanged = before is not None and before.content_sha256 == manifest.content_sha256
-    info = describe_zip(path) if unchanged else write_zip(folder, manifest, path)
+    unchanged = before is not None and before.content_sha256 == content_sha256_of(folder)
+    if before and unchanged:
+        manifest, info = before, describe_zip(path)
+    else:
+        manifest, info = _packed(folder, path, day, before)
     figures: dict[str, Figure] = {
         **manifest.counts,
         "zip_bytes": info.size,
@@ -63,6 +60,18 @@ def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress
     verb = "unchanged, " if unchanged else ""
     summary = f"{verb}{counted(len(manifest.files), 'file')} in {path} ({sized(info.size)})"
     return StepResult("pack", "unchanged" if unchanged else "done", summary, {**figures, "path": str(path)})
+
+
+def _packed(folder: Path, path: Path, day: ProjectDay, before: Manifest | None) -> tuple[Manifest, ZipInfo]:
+    """Write the zip, unless it would hold less than `before`; then the earlier one stays."""
+    with packed_zip(folder, day, path) as (manifest, info):
+        if before is not None and (lost := _lost(before, manifest)):
+            raise DifferencesFound(
+                f"{path} holds more of {counted(len(lost), 'file')} than {folder}, first of {lost[0]}.",
+                hint="Bring the trace files back, then fetch again:"
+                f" lse archive restore {options(day)} --force",
+            )
+    return manifest, info
 
 
 def upload(

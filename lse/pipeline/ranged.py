@@ -11,15 +11,12 @@ TAIL_BYTES = 256 * 1024
 
 
 class RangedFile(io.RawIOBase):
-    """The object called `name`, of `size` bytes, read through `read(start, length)`.
+    """An object of `size` bytes, read through `read(start, length)`.
 
     Wrap it in `io.BufferedReader` before it is given to `zipfile`, which takes a short read for the end.
     """
 
-    def __init__(
-        self, name: str, read: Callable[[int, int], bytes], size: int, tail_bytes: int = TAIL_BYTES
-    ) -> None:
-        self.name = name
+    def __init__(self, read: Callable[[int, int], bytes], size: int, tail_bytes: int = TAIL_BYTES) -> None:
         self._read = read
         self._size = size
         self._position = 0

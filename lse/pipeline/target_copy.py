@@ -154,11 +154,9 @@ def open_stored(
     noted = stored.properties.get("tail_bytes", "")
     tail_bytes = max(TAIL_BYTES, int(noted)) if noted.isdecimal() else TAIL_BYTES
     read = resources.target.read
-    remote = RangedFile(
-        stored.path, lambda start, length: read(stored.path, start, length), stored.size, tail_bytes
-    )
+    remote = RangedFile(lambda start, length: read(stored.path, start, length), stored.size, tail_bytes)
     file = buffered(remote)
-    with open_zip(file) as archive:
+    with open_zip(file, stored.path) as archive:
         where = extents(file)
         yield Members(archive, lambda name: remote.load(*where[name]))
 

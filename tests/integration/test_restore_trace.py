@@ -130,7 +130,7 @@ class Remote:
         return self.content[start : start + length]
 
     def file(self, tail_bytes: int) -> RangedFile:
-        return RangedFile("remote", self.read, len(self.content), tail_bytes)
+        return RangedFile(self.read, len(self.content), tail_bytes)
 
 
 def test_what_was_read_is_not_asked_for_again() -> None:
