@@ -1,15 +1,19 @@
 """Manifests and zips: equal content gives equal bytes; what is not ours is refused before it is written."""
 
 import hashlib
+import io
 import json
 import shutil
 import struct
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +24,10 @@ from lse.archive.inventory import inventory_of_folder, inventory_of_zip
 from lse.archive.manifest import Manifest, describe_folder, dump_manifest, parse_manifest
 from lse.archive.restore import restore_zip
 from lse.archive.trace_file import DamagedArchive, make_trace, write_trace
-from lse.archive.zip import describe_zip, open_zip, write_zip
-from lse.errors import UsageError
+from lse.archive.zip import describe_zip, open_zip, packed_zip, write_zip
+from lse.archive.zip.limits import excess
+from lse.archive.zip.records import Member, directory, local_header
+from lse.errors import TemporaryError, UsageError
 from lse.models import ProjectDay, content_hash
 
 DAY = ProjectDay("chat", date(2025, 9, 13))
@@ -139,6 +145,89 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path, folder: Path, day_zip: 
         hashlib.sha256(day_zip.read_bytes()).hexdigest(),
     )
     assert info == describe_zip(info.path)
+
+
+def test_without_isal_zlib_packs_the_same_content(tmp_path: Path, folder: Path, day_zip: Path) -> None:
+    program = (
+        "import sys; sys.modules['isal'] = None\n"
+        "from datetime import date\n"
+        "from pathlib import Path\n"
+        "from lse.archive.zip import packed_zip\n"
+        "from lse.models import ProjectDay\n"
+        "folder, path = map(Path, sys.argv[1:])\n"
+        "with packed_zip(folder, ProjectDay('chat', date(2025, 9, 13)), path): pass\n"
+    )
+    path = tmp_path / "by-zlib.zip"
+    subprocess.run([sys.executable, "-c", program, folder, path], check=True, timeout=60)
+    with open_zip(path) as by_zlib, open_zip(day_zip) as by_isal:
+        by_zlib.check()
+        assert by_zlib.manifest == by_isal.manifest
+
+
+def test_unzip_reads_what_was_packed(day_zip: Path) -> None:
+    if (unzip := shutil.which("unzip")) is None:
+        pytest.skip("unzip is not installed")
+    assert subprocess.run([unzip, "-tq", day_zip], timeout=60, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_zip_keeps_its_earlier_content_when_what_follows_packing_fails(folder: Path, day_zip: Path) -> None:
+    before = day_zip.read_bytes()
+    (folder / FIRST).unlink()
+    with pytest.raises(ZeroDivisionError), packed_zip(folder, DAY, day_zip) as (manifest, _):
+        manifest.counts["runs"] / 0
+    assert day_zip.read_bytes() == before
+    assert list(day_zip.parent.iterdir()) == [day_zip]
+
+
+def test_a_day_that_changes_while_it_is_packed_is_refused(folder: Path, day_zip: Path) -> None:
+    before, manifest = day_zip.read_bytes(), describe_folder(folder, DAY)
+    (folder / "unplaced.jsonl").write_bytes(b'{"id":1}\n')
+    with pytest.raises(DamagedArchive, match="changed while it was packed"):
+        write_zip(folder, manifest, day_zip)
+    assert day_zip.read_bytes() == before
+
+
+def test_what_a_killed_process_left_of_a_zip_is_removed(folder: Path, day_zip: Path) -> None:
+    half = day_zip.with_name(f".{day_zip.name}.1a2b3c4d.tmp")
+    half.write_bytes(b"half")
+    write_zip(folder, describe_folder(folder, DAY), day_zip)
+    assert list(day_zip.parent.iterdir()) == [day_zip]
+
+
+def test_a_payload_of_one_repeated_letter_is_read_back(tmp_path: Path, folder: Path) -> None:
+    """DEFLATE makes 1 byte of about 1,000 there; a reader that takes it for a bomb loses the day."""
+    content = b"a" * 30_000_000
+    (folder / f"{hashlib.sha256(content).hexdigest()}.bin").write_bytes(content)
+    info = write_zip(folder, describe_folder(folder, DAY), tmp_path / "day.zip")
+    assert info.size < 200_000
+    assert restore_zip(info.path, tmp_path / "again", DAY, force=False)[0] == describe_folder(folder, DAY)
+
+
+def test_more_members_than_a_plain_zip_can_count(tmp_path: Path) -> None:
+    members = [Member(f"{number:06}", 0, 2, 0, 38 * number) for number in range(70_000)]
+    path = tmp_path / "many.zip"
+    with path.open("wb") as file:
+        for member in members:
+            file.write(local_header(member) + b"\x03\x00")
+        file.write(directory(members, file.tell()))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [member.name for member in members]
+        assert archive.read("069999") == b""
+
+
+def test_a_member_beyond_4_gib(tmp_path: Path) -> None:
+    """Its data is a hole in the file; what is read is where it begins and how long it says it is."""
+    path, size = tmp_path / "large.zip", 5 * 2**30
+    large = Member("large", size, size, 0, 0)
+    behind = Member("behind", 0, 2, 0, len(local_header(large)) + size)
+    with path.open("wb") as file:
+        file.write(local_header(large))
+        file.seek(behind.offset)
+        file.write(local_header(behind) + b"\x03\x00" + directory([large, behind], behind.offset + 38))
+    with zipfile.ZipFile(path) as archive:
+        found = [(info.filename, info.file_size, info.compress_size) for info in archive.infolist()]
+        assert found == [("large", size, size), ("behind", 0, 2)]
+        assert archive.read("behind") == b""
 
 
 def test_the_content_hash_follows_the_content_and_nothing_else(tmp_path: Path, folder: Path) -> None:
@@ -370,6 +459,52 @@ def test_damage_is_named_without_quoting_content(folder: Path, day_zip: Path) ->
     (folder / FIRST).write_bytes((folder / FIRST).read_bytes()[:-2])
     assert inventory_of_folder(folder).damage == [f"{FIRST} is damaged: it ends too early."]
     assert set(inventory_of_folder(folder).runs) == {T2}
+
+
+def test_one_file_is_read_without_the_others(day_zip: Path) -> None:
+    class Watched(io.BytesIO):
+        asked = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            content = super().read(size)
+            self.asked += len(content)
+            return content
+
+    payload = day_zip.read_bytes()
+    file = Watched(payload)
+    with open_zip(file, "far away") as archive:
+        at_first = file.asked
+        entry = archive.manifest.files[-1]
+        assert list(archive.lines(entry)) == [b'{"id":null}\n']
+        assert file.asked - at_first < 200
+
+
+def test_a_manifest_larger_than_its_files_explain_is_not_read(folder: Path, day_zip: Path) -> None:
+    refused(rebuilt(day_zip, raw_manifest(b" " * 100_000)), folder.with_name("2025-09-14"))
+    with pytest.raises(DamagedArchive, match="manifest is larger"), open_zip(day_zip):
+        pass
+
+
+def test_a_disk_without_room_is_noticed_before_anything_is_written(
+    tmp_path: Path, day_zip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=551))
+    with pytest.raises(TemporaryError, match="has room for 551 bytes, and the archive's files have 552"):
+        restore_zip(day_zip, tmp_path / "new" / "2025-09-13", DAY, force=False)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ([1] * 1_000_001, "it has more than 1,000,000 files"),
+        ([65 * 2**30], "a file is larger than 64 GiB"),
+        ([60 * 2**30] * 18, "its files are larger than 1 TiB"),
+        ([64 * 2**30] * 16, None),
+    ],
+)
+def test_no_archive_is_larger_than_any_real_day(sizes: list[int], reason: str | None) -> None:
+    assert excess(sizes) == reason
 
 
 # --- what is restored
