@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from lse.archive.layout import archive_name, day_folder, project_slug
-from lse.errors import BusyError, ConfigurationError, TemporaryError
+from lse.errors import AccessError, BusyError, ConfigurationError, TemporaryError
 from lse.models import ProjectDay
 from lse.settings import Settings
 from lse.sources import Source, open_source
@@ -30,6 +30,7 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._opened = ExitStack()
+        self._target_asked = False
 
     @cached_property
     def source(self) -> Source:
@@ -53,6 +54,21 @@ class Resources:
         target = open_target(self.settings.target, self.settings)
         self._opened.callback(target.close)
         return target
+
+    def require_target(self) -> None:
+        """Ask the target, once per command, whether uploads to it can work at all.
+
+        Raises `ConfigurationError` when a setting, the folder or the account makes them impossible. A target
+        that cannot be reached now, or refuses, is only warned of: what needs no target can still be done.
+        """
+        target = self.target
+        if self._target_asked:
+            return
+        self._target_asked = True
+        try:
+            target.check()
+        except (TemporaryError, AccessError) as error:
+            logger.warning("The target does not answer as it should: %s", error)
 
     @cached_property
     def database_url(self) -> str:

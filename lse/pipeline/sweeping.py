@@ -36,7 +36,7 @@ RunStep = Callable[[str, Resources, ProjectDay], StepResult]
 
 
 def run_step(
-    step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress, **flags: bool
+    step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress, **flags: int
 ) -> StepResult:
     """Run the step called `step`, with its own `flags`. When it succeeds, the ledger forgets its failure."""
     result = _FUNCTIONS[step](resources, day, progress, **flags)
@@ -63,7 +63,7 @@ def full_sweep(
     """
     results: dict[str, StepResult] = {}
     if "upload" not in skip:
-        _ = resources.target  # a target that is not set, or set wrongly, shows before anything is done
+        resources.require_target()  # what makes every upload fail shows before anything is done
     with resources.lock(day):
         for step in STEPS:
             results[step] = _sweep_step(step, resources, day, skip, force, results, run)
