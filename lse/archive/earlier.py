@@ -91,7 +91,7 @@ class EarlierFolder:
     def __init__(self, root: Path, parts: Sequence[str] = ("",)) -> None:
         """All of `root`, or only those `parts` of it, named by their paths in it."""
         self.name = str(root)
-        self._root = root
+        self._root = root.resolve()
         self._parts = parts
         self._zip: tuple[Path, zipfile.ZipFile] | None = None
 
@@ -123,22 +123,29 @@ class EarlierFolder:
             self._zip = None
 
     def _at(self, place: str) -> Saved | Unreadable:
-        if (self._root / place).is_file():
+        if ".zip!" not in place or (self._root / place).is_file():
             return self._file(self._root / place)
         name, _, member = place.partition(".zip!")
         path = self._root / f"{name}.zip"
         try:
             return self._member(path, self._opened(path).getinfo(member))
         except (KeyError, FileNotFoundError, *_ZIP_FAULTS):
-            return Unreadable(place, f"{place} is not there any more")
+            return _gone(place)
 
     def _file(self, path: Path) -> Saved | Unreadable:
         place = str(path.relative_to(self._root))
-        if path.stat().st_size > LARGEST_FILE:
-            return Unreadable(place, "it is too large for a run")
-        in_day = re.fullmatch(_DAY, path.parent.name)
-        project = (path.parent.parent if in_day else path.parent).resolve().name
-        return Saved(place, storable(project), path.read_bytes())
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                return Unreadable(place, "it is too large for a run")
+            return Saved(place, self._project_at(place), path.read_bytes())
+        except FileNotFoundError:
+            return _gone(place)
+
+    def _project_at(self, place: str) -> str:
+        """The folder above that of the day; without days, the file's own folder."""
+        folders = [self._root.name, *place.split("/")[:-1]]
+        days = len(folders) > 1 and re.fullmatch(_DAY, folders[-1])
+        return storable(folders[-2] if days else folders[-1])
 
     def _members(self, path: Path) -> Iterator[Saved | Unreadable]:
         try:
@@ -226,6 +233,10 @@ def is_later(run: RawRun, other: RawRun) -> bool:
 def _state(run: RawRun) -> tuple[bool, datetime]:
     end = json.loads(fields(run.text).get("end_time", b"null"))
     return run.ended, utc_time(end) or _NEVER
+
+
+def _gone(place: str) -> Unreadable:
+    return Unreadable(place, f"{place} is not there any more")
 
 
 def is_run_file(name: str) -> bool:

@@ -96,9 +96,8 @@ class EarlierIndex:
     def __init__(self, source: EarlierSource, progress: Progress) -> None:
         """Read everything that `source` holds; tells `progress` how many files or rows were read."""
         self.source = source
-        self._database = sqlite3.connect(
-            "", isolation_level=None
-        )  # a file of its own that goes away by itself
+        # A file of its own that goes away by itself. Read by one thread at a time, which a load may choose.
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.executescript(_TABLES)
         for number, found in enumerate(source.scan(), 1):
             self._add(found)

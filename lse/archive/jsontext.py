@@ -17,7 +17,6 @@ _CLOSING = {b"[": b"]", b"{": b"}"}
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NOT_STRICT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_LINE_BREAKS = re.compile(rb"(?<!\s)\s*[\r\n]\s*")  # the look-behind keeps long white space linear
 
 
 class MalformedJson(ValueError):
@@ -57,9 +56,11 @@ def members(text: bytes) -> list[tuple[str, bytes]]:
 def one_line(text: bytes) -> bytes:
     """`text` with each line break between tokens, and the white space around it, as one space.
 
-    JSON strings hold no raw line break, so only insignificant white space is touched.
+    JSON strings hold no raw line break, so only insignificant white space is touched; none stays at the ends.
     """
-    return _LINE_BREAKS.sub(b" ", text) if b"\n" in text or b"\r" in text else text
+    if b"\n" not in text and b"\r" not in text:
+        return text
+    return b" ".join(filter(None, map(bytes.strip, text.splitlines())))
 
 
 def _cut(text: bytes, opening: bytes) -> list[tuple[bytes, int]]:
