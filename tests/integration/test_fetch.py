@@ -308,7 +308,7 @@ ONCE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", ONCE)
-@pytest.mark.parametrize("skip", [0, 2, 4], ids=["first page", "third page", "last page"])
+@pytest.mark.parametrize("skip", [0, 2, 4, 5], ids=["first page", "third page", "last page", "late runs"])
 def test_a_fault_that_passes_costs_nothing(lab: Lab, fault: str, skip: int) -> None:
     lab.server.load(many(), "chat")
     lab.fault(ONCE[fault], skip=skip)
