@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from lse.cli import listing, prune
+from lse.cli import listing, prune, to_db
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
 from lse.cli.selection import Known, Selection, choose, may_select, takes_selection
@@ -24,12 +24,6 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take and what expires when; write nothing.")
 ]
 
-_PLAIN_STEPS = {
-    "zip": ("pack", "Write the zip of each day from its trace files."),
-    "to-db": ("load", "Load the trace files, or the zip where they are gone, into the runs store."),
-}
-"""Commands that take nothing but projects and days: name → (step, help)."""
-
 
 @app.command()
 @takes_selection
@@ -43,15 +37,11 @@ def fetch(selection: Selection, dry_run: DryRun = False, json: Json = False) -> 
         _run("fetch", _named("fetch"), opened, chosen, json)
 
 
-def _add_plain_step(name: str, step: str, text: str) -> None:
-    @app.command(name, help=text)
-    @takes_selection
-    def command(selection: Selection, json: Json = False) -> None:
-        _run_archived(step, _named(step), selection, json)
-
-
-for _name, (_step, _text) in _PLAIN_STEPS.items():
-    _add_plain_step(_name, _step, _text)
+@app.command("zip")
+@takes_selection
+def pack(selection: Selection, json: Json = False) -> None:
+    """Write the zip of each day from its trace files."""
+    run_archived("pack", _named("pack"), selection, json)
 
 
 @app.command()
@@ -65,7 +55,7 @@ def upload(
 
     What holds more in the target is never replaced.
     """
-    _run_archived("upload", _named("upload", force=force), selection, json)
+    run_archived("upload", _named("upload", force=force), selection, json)
 
 
 @app.command()
@@ -81,7 +71,7 @@ def verify(
     def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
         return pipeline.verify(resources, day, progress, deep=deep)
 
-    _run_archived("verify", step, selection, json)
+    run_archived("verify", step, selection, json)
 
 
 @app.command()
@@ -103,7 +93,7 @@ def restore(
         return pipeline.restore(resources, day, progress, force=force)
 
     if trace is None or selection.days is not None:
-        _run_archived("restore", step, selection, json)
+        run_archived("restore", step, selection, json)
         return
     with resources() as opened:
         _run("restore", step, opened, [_day_of(opened, selection, trace)], json)
@@ -162,6 +152,7 @@ def full_sweep(
         sweep_days(opened, chosen, skip=skip, force=force, flow=flow, json=json)
 
 
+app.command("to-db")(to_db.to_db)
 app.command("list")(listing.list_archived)
 app.command("prune")(prune.prune)
 
@@ -195,7 +186,8 @@ def _print_plan(
     print_plan(opened, days, trust_settled=trust_settled, json=json)
 
 
-def _run_archived(name: str, step: Step, selection: Selection, json: bool) -> None:
+def run_archived(name: str, step: Step, selection: Selection, json: bool) -> None:
+    """Run one step on the selected days of what is archived; see `_run`."""
     with resources() as opened:
         _run(name, step, opened, selection.of(archived_projects(opened)), json)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lse.cli.options import Json, resources, settings
-from lse.cli.output import print_json, print_line
+from lse.cli.output import print_data, print_json, print_line
 from lse.cli.selection import Selection, takes_selection
 from lse.errors import ConfigurationError
 
@@ -75,11 +75,41 @@ def downgrade(
     """Take the schema back; what later revisions added is dropped. The archive is not touched."""
     from lse.store import migrate
 
+    if settings().database_url is None:
+        raise ConfigurationError(
+            "The embedded database is brought up to date by every command, so it cannot stay downgraded.",
+            hint="Install the earlier lse, remove LSE_STATE_DIR/postgres, and load again from the archive.",
+        )
     if not yes:
         typer.confirm(f"Take the schema back to {revision} and drop what came later?", abort=True, err=True)
     with resources() as opened:
         migrate.downgrade(opened.database_url, revision)
     print_line(f"at revision {revision}")
+
+
+@app.command()
+def roles(
+    runtime: Annotated[str, typer.Option(help="Loads and reports; changes no table.")] = "lse_runtime",
+    readonly: Annotated[str, typer.Option(help="Reads, for reports and dashboards.")] = "lse_readonly",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Run the statements instead of printing them.")
+    ] = False,
+) -> None:
+    """Print the SQL that makes two roles with fewer rights than the owner of the tables, or run it.
+
+    Repeat it at any time; it covers the tables of later revisions too. Passwords are yours to set, in psql
+    by `\\password`.
+    """
+    from lse.store.roles import apply_roles, role_statements
+
+    with resources() as opened:
+        opened.store.check()
+        if apply:
+            apply_roles(opened.database_url, runtime, readonly)
+            print_line(f"{runtime} may load and report, {readonly} may read")
+            return
+        for statement in role_statements(opened.database_url, runtime, readonly):
+            print_data(f"{statement};\n")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

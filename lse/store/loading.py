@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
+BATCH_RUNS = 2_000
+"""Runs that are sent at a time: more is hardly faster and takes more memory."""
+
 BATCH_DEADLINE = 900.0
 """Seconds for one batch, halving included; a healthy one takes a fraction of a second."""
 

@@ -12,6 +12,10 @@ select version_num from alembic_version
 -- Two upgrades at once would both create the tables; freed at the end of the transaction.
 select pg_advisory_xact_lock(hashtextextended('lse migrations', 0))
 
+-- name: place
+-- Where the tables are: the names that grants need.
+select current_database(), current_schema()
+
 -- name: try_lock_day
 -- One sweep per project day at a time; held by the session, so a crash frees it.
 select pg_try_advisory_lock(hashtextextended(%(day)s, 0))

@@ -15,7 +15,7 @@ from lse.models import ProjectDay, Trace
 from lse.store import revisions
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.ledger import LedgerEntry, write_entry
-from lse.store.loading import LoadResult, Progress, load
+from lse.store.loading import BATCH_RUNS, LoadResult, Progress, load
 from lse.store.partitions import ensure_partition, refresh_statistics
 from lse.store.queries import QUERIES
 
@@ -74,7 +74,7 @@ class Store:
         *,
         unplaced: Iterable[bytes] = (),
         progress: Progress | None = None,
-        batch_runs: int = 2_000,
+        batch_runs: int = BATCH_RUNS,
         overwrite: bool = False,
         dry_run: bool = False,
     ) -> LoadResult:
