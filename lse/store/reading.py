@@ -5,6 +5,7 @@ The statements stand in `reading.sql`. Each method is one transaction on a conne
 """
 
 import contextlib
+import json
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -194,10 +195,10 @@ class Reader:
     ) -> Page:
         """Runs of the days from `start` to `end`, both included, whose text has the words of `text`.
 
-        Looked at are the name and the first 1,000 characters of the error and 4,000 each of inputs and
-        outputs. Words are compared without case; `"two words"`, `or` and `-word` mean what they do in a web
-        search. With `substring`, `text` as a whole is looked for, also inside of words. The latest day comes
-        first. Raises `TemporaryError` when it takes longer than the reader's timeout.
+        Words are looked for in the name and the first 1,000 characters each of error, inputs and outputs,
+        without regard to case; `"two words"`, `or` and `-word` mean what they do in a web search. With
+        `substring`, `text` as a whole is looked for everywhere in the run, also inside of words. The latest
+        day comes first. Raises `TemporaryError` when it takes longer than the reader's timeout.
         """
         if not any(character.isalnum() for character in text) and not substring:
             raise UsageError("There is no word to search for.", hint="`--substring` finds other characters.")
@@ -318,7 +319,8 @@ def _number(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    """What `ilike` takes to find `text` anywhere."""
+    """What `ilike` takes to find `text` anywhere in JSON, where quotes and line breaks are escaped."""
+    text = json.dumps(text, ensure_ascii=False)[1:-1]
     for special in "\\%_":
         text = text.replace(special, f"\\{special}")
     return f"%{text}%"

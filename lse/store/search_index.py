@@ -26,7 +26,7 @@ _BUILD_TIMEOUT = 6 * 3600.0
 _QUERIES = read_queries("search_index.sql")
 _DEFINITIONS: dict[Kind, LiteralString] = {
     "words": "gin (to_tsvector('simple', {document}))",
-    "substring": "gin ({document} gin_trgm_ops)",
+    "substring": "gin ((data::text) gin_trgm_ops)",
 }
 
 

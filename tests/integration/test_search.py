@@ -60,6 +60,16 @@ def test_substrings_are_found_inside_of_words_and_special_characters_mean_themse
     assert found(reader, "100_", substring=True) == []
     assert found(reader, "%", substring=True) == [1]
     assert found(reader, "\\", substring=True) == []
+    assert found(reader, "say?\nSecond", substring=True) == [0]
+    assert found(reader, '"question": "audit', substring=True) == []
+
+
+def test_words_are_found_in_beginnings_and_substrings_everywhere(store: Store, reader: Reader) -> None:
+    long = "early " + "x " * 600 + "late"
+    load(store, raw(6, run_id(6), inputs={"question": long}), day=NEXT)
+    assert found(reader, "early") == [6]
+    assert found(reader, "late") == []
+    assert found(reader, "late", substring=True) == [6]
 
 
 def test_only_the_days_asked_for_are_searched(reader: Reader) -> None:
