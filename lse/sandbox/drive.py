@@ -254,6 +254,16 @@ class DriveServer(Server):
                 self._store(item, content, {})
             return item.id
 
+    def overwrite(self, file_id: str, content: bytes) -> None:
+        """Give a file other content, as another user would."""
+        with self._lock:
+            self._store(self._items[file_id], content, {})
+
+    def forget(self, file_id: str) -> None:
+        """Delete a file for good, or a folder with everything below it, as another user would."""
+        with self._lock:
+            self._delete(self._items[file_id])
+
     def damage(self, file_id: str) -> None:
         """Change one byte of a stored file, as failing hardware would."""
         with self._lock:
@@ -511,11 +521,14 @@ class DriveServer(Server):
     @route("DELETE", "/drive/v2/files/{id}")
     def delete_file(self, request: Request) -> Response:
         """Remove a file for good, or a folder with everything below it."""
-        doomed = [self._known(request.params["id"])]
+        self._delete(self._known(request.params["id"]))
+        return Response(204)
+
+    def _delete(self, item: Item) -> None:
+        doomed = [item]
         for item in doomed:
             doomed += [child for child in self._items.values() if item.id in child.parents]
             self._items.pop(item.id, None)
-        return Response(204)
 
     @route("GET", "/drive/v2/files/{id}/revisions")
     def list_revisions(self, request: Request) -> Response:

@@ -73,7 +73,8 @@ def translated() -> Iterator[None]:
     except (AccessTokenRefreshError, AuthError) as error:
         raise AccessError(
             "Google refused the Drive credentials: revoked, expired, or of another client.",
-            hint="A person's: type `lse drive login`. A service account's: download its key anew.",
+            hint="A person's: type `lse drive login`. A service account's: download its key anew, and check "
+            "this machine's clock.",
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise ConfigurationError(

@@ -1,11 +1,14 @@
 """Folders and files of Drive by path. Drive has no paths, and any number of files may share a title."""
 
+import logging
 from collections.abc import Callable
 
 from lse.errors import ConfigurationError, TemporaryError
 from lse.targets._drive_client import Client, Resource
 from lse.targets._drive_errors import ConflictError, NotFoundError
 from lse.targets._notes import Notes
+
+log = logging.getLogger(__name__)
 
 _GOOGLE_TYPES = "application/vnd.google-apps."
 FOLDER = f"{_GOOGLE_TYPES}folder"
@@ -82,10 +85,13 @@ class Tree:
         """The file at `path` in the folder `parent`: the one noted, else the oldest of its title."""
         return self._existing(path, path.rpartition("/")[2], parent, is_file)
 
-    def twins(self, path: str, parent: str, keep: str) -> list[Resource]:
-        """The other files of that title in the same folder."""
-        title = path.rpartition("/")[2]
-        return [f for f in self.children(parent, title) if f["id"] != keep and is_file(f)]
+    def namesakes(self, path: str, parent: str) -> list[Resource]:
+        """All files of that title in the folder `parent`, oldest first."""
+        return [f for f in self.children(parent, path.rpartition("/")[2]) if is_file(f)]
+
+    def trash(self, file_id: str) -> None:
+        """Move a file or folder to Drive's trash."""
+        self._client.call(lambda api: api.files.trash(fileId=file_id, supportsAllDrives=True))
 
     def children(self, parent: str, title: str | None = None) -> list[Resource]:
         """What is in a folder outside the trash, exactly of that title if given, oldest first."""
@@ -159,11 +165,18 @@ class Tree:
         body = {"title": title, "mimeType": FOLDER, "parents": [{"id": parent}]}
         new_id = self.chosen_id(note)
         try:
-            return self._client.call(
+            self._client.call(
                 lambda api: api.files.insert(body=body | {"id": new_id}, supportsAllDrives=True)
             )
         except ConflictError:
+            log.debug("The folder %s arrived earlier.", title)
+        oldest = next((f for f in self.children(parent, title) if is_folder(f)), None)
+        if oldest is None or oldest["id"] == new_id:
             return self.get(new_id)
+        # Another machine made one at the same time; both see the same oldest one.
+        self.trash(new_id)
+        self._notes.update(note, id=oldest["id"])
+        return oldest
 
     def _existing(
         self, note: str, title: str, parent: str, kind: Callable[[Resource], bool]

@@ -7,7 +7,7 @@ ones for about 30 days, and what is trashed for as long.
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -135,17 +135,14 @@ class DriveTarget:
         wanted = _fitting(properties)
         parent = self._tree.make_folder(parts[:-1])
         stored = self._tree.locate(path, parent)
-        for _ in range(ATTEMPTS):
-            if _holds(stored, source):
-                break
-            stored = self._upload(path, parent, file, source, wanted, stored, progress)
-        if stored is None or not _holds(stored, source):
-            raise DifferencesFound(
-                f"Google Drive does not hold {path} as it was sent.",
-                hint="Check the network and upload it again.",
-            )
+        stored = self._made_to_hold(path, parent, file, source, wanted, stored, progress)
+        namesakes = self._tree.namesakes(path, parent)
+        oldest = next((f for f in namesakes if f["id"] == stored["id"] or _is_ours(f)), stored)
+        if oldest["id"] != stored["id"]:
+            # Another machine uploaded at the same time. The oldest one stays, whoever looks.
+            stored = self._made_to_hold(path, parent, file, source, wanted, oldest, progress)
         self._notes.update(path, id=stored["id"], session=None, md5=None)
-        self._trash_twins(path, parent, stored["id"])
+        self._trash_twins(path, namesakes, stored["id"])
         return _stored_object(path, self._labelled(stored, wanted))
 
     def find(self, path: str) -> StoredObject | None:
@@ -184,8 +181,8 @@ class DriveTarget:
         parent = self._tree.folder(checked_path(path)[:-1])
         found = self._tree.locate(path, parent) if parent else None
         if parent and found:
-            self._trash_id(found["id"])
-            self._trash_twins(path, parent, found["id"])
+            self._tree.trash(found["id"])
+            self._trash_twins(path, self._tree.namesakes(path, parent), found["id"])
         self._notes.forget(path)
 
     def close(self) -> None:
@@ -208,6 +205,28 @@ class DriveTarget:
                     yield from self._walk(child["id"], below, prefix)
             elif place.startswith(prefix) and is_file(child):
                 yield _stored_object(place, child)
+
+    def _made_to_hold(
+        self,
+        path: str,
+        parent: str,
+        file: Path,
+        source: Measure,
+        properties: Mapping[str, str],
+        stored: Resource | None,
+        progress: Progress | None,
+    ) -> Resource:
+        """`stored`, or the file that is made at `path`, once it holds `source` by Drive's own checksum."""
+        for _ in range(ATTEMPTS):
+            if _holds(stored, source):
+                break
+            stored = self._upload(path, parent, file, source, properties, stored, progress)
+        if stored is None or not _holds(stored, source):
+            raise DifferencesFound(
+                f"Google Drive does not hold {path} as it was sent.",
+                hint="Check the network and upload it again.",
+            )
+        return stored
 
     def _upload(
         self,
@@ -281,17 +300,16 @@ class DriveTarget:
             lambda api: api.files.patch(fileId=stored["id"], body=body, supportsAllDrives=True)
         )
 
-    def _trash_twins(self, path: str, parent: str, keep: str) -> None:
+    def _trash_twins(self, path: str, namesakes: Iterable[Resource], keep: str) -> None:
         """Leave one file of ours at `path`. Files without our mark are a person's and stay."""
-        for twin in self._tree.twins(path, parent, keep):
-            if MARK.items() <= _properties(twin).items():
+        for twin in namesakes:
+            if twin["id"] == keep:
+                continue
+            if _is_ours(twin):
                 log.warning("Trashing a second %s (%s).", path, twin["id"])
-                self._trash_id(twin["id"])
+                self._tree.trash(twin["id"])
             else:
                 log.warning("Somebody else keeps a second %s (%s).", path, twin["id"])
-
-    def _trash_id(self, file_id: str) -> None:
-        self._client.call(lambda api: api.files.trash(fileId=file_id, supportsAllDrives=True))
 
     def _download(self, found: Resource, sink: BinaryIO, progress: Progress | None) -> None:
         """Write the content to `sink`; `DifferencesFound` when size or md5 are not those that Drive names."""
@@ -350,6 +368,10 @@ def _stored_object(path: str, found: Resource) -> StoredObject:
 
 def _properties(found: Resource) -> dict[str, str]:
     return {entry["key"]: entry["value"] for entry in found.get("properties", [])}
+
+
+def _is_ours(found: Resource) -> bool:
+    return MARK.items() <= _properties(found).items()
 
 
 def _property_list(properties: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Uploads to and downloads from a Drive that misbehaves, through the real client."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,13 @@ UPLOAD_FAULTS: dict[str, tuple[str, dict[str, Any], int, int, float]] = {
     "503 without a body": ("upload_chunk", {"status": 503, "format": "empty"}, 1, 1, 1.25),
     "three rate limits": ("upload_chunk", RATE, 1, 3, 1.75),
     "429 without a reason": ("upload_chunk", {"status": 429, "format": "empty"}, 1, 1, 1.25),
+    "429 with Retry-After": (
+        "upload_chunk",
+        {"status": 429, "headers": {"Retry-After": "0"}},
+        1,
+        1,
+        1.25,
+    ),
     "408": ("upload_chunk", {"status": 408, "format": "empty"}, 1, 1, 1.25),
     "stored, then reset": ("upload_chunk", {"handle_then_reset": True}, 1, 1, 1.0),
     "stored, then closed": ("upload_chunk", {"handle_then_reset": "close"}, 1, 1, 1.25),
@@ -220,6 +229,155 @@ def test_a_killed_upload_is_finished_by_the_next_process(lab: Lab) -> None:
     lab.target().put(PATH, lab.file, {})
     assert lab.sent() == len(CONTENT)
     assert (lab.counts(), lab.server.fsck()) == ({PLACE: 1}, [])
+
+
+KILLED_AFTER = """
+import os, sys
+from pathlib import Path
+import httplib2
+from lse.settings import Settings
+from lse.targets._drive_client import Client
+from lse.targets.drive import DriveTarget
+folder, url = Path(sys.argv[1]), sys.argv[2]
+answer_of = httplib2.Http.request
+
+def upload(last):
+    def request(self, *args, **kwargs):
+        nonlocal last
+        answer = answer_of(self, *args, **kwargs)
+        last -= 1
+        if not last:
+            os.kill(os.getpid(), 9)
+        return answer
+    httplib2.Http.request = request
+    settings = Settings(_env_file=None, state_dir=folder / f"state-{last}", drive_folder=f"lse-{last}",
+                        drive_credentials=folder / "key.json", drive_api_root=url)
+    target = DriveTarget(settings, Client(settings), chunk_bytes=262144)
+    target.put(sys.argv[3], folder / "day.zip", {"date": "2025-09-13"})
+
+for last in range(1, 100):
+    child = os.fork()
+    if not child:
+        upload(last)
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -9:
+        print(last)
+        break
+"""
+
+
+def test_an_upload_killed_after_any_of_its_requests_is_finished_by_the_next_process(lab: Lab) -> None:
+    command = [sys.executable, "-c", KILLED_AFTER, str(lab.folder), lab.server.url, PATH]
+    requests = int(subprocess.check_output(command, text=True, timeout=100))
+    assert requests >= 15  # token, folders, ids, session, chunks, twins: one killed process after each
+    for last in range(1, requests):
+        lab.server.clear_log()
+        settings = {"state_dir": lab.folder / f"state-{last}", "drive_folder": f"lse-{last}"}
+        lab.settings = lab.settings.model_copy(update=settings)
+        stored = lab.target().put(PATH, lab.file, {"date": "2025-09-13"})
+        assert dict(stored.properties) == {"date": "2025-09-13"}
+        assert lab.sent() <= len(CONTENT)
+    assert lab.counts() == {f"lse-{last}/{PATH}": 1 for last in range(1, requests + 1)}
+    assert lab.server.fsck() == []
+
+
+@pytest.mark.parametrize("contents", ["equal", "different"])
+def test_two_machines_that_share_nothing_leave_one_file_in_one_folder(lab: Lab, contents: str) -> None:
+    targets, errors = [], []
+    for machine in ("a", "b", "c"):
+        lab.settings = lab.settings.model_copy(update={"state_dir": lab.folder / f"state-{machine}"})
+        file = lab.folder / machine
+        file.write_bytes(CONTENT if contents == "equal" else machine.encode() * len(CONTENT))
+        targets.append((lab.target(), file))
+
+    def put(target: DriveTarget, file: Path) -> None:
+        try:
+            target.put(PATH, file, {})
+        except LseError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=put, args=pair) for pair in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert (lab.counts(), lab.server.fsck()) == ({PLACE: 1}, [])
+    target, file = targets[0]
+    target.put(PATH, file, {})
+    assert lab.server.files()[PLACE][0].content == file.read_bytes()
+    assert (lab.counts(), lab.server.fsck()) == ({PLACE: 1}, [])
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_UNIT - 1, CHUNK_UNIT, CHUNK_UNIT + 1, 3 * CHUNK_UNIT])
+def test_sizes_around_a_chunk_arrive_whole(lab: Lab, size: int) -> None:
+    lab.file.write_bytes(CONTENT[:size])
+    target = lab.target()
+    assert target.put(PATH, lab.file, {}).size == size
+    target.get(PATH, lab.folder / "copy.zip")
+    assert (lab.folder / "copy.zip").read_bytes() == CONTENT[:size]
+
+
+def test_a_file_that_shrinks_while_it_is_uploaded_never_appears(lab: Lab) -> None:
+    def shrink(sent: int) -> None:
+        lab.file.write_bytes(b"less")
+
+    with pytest.raises(LseError, match="changed while it was uploaded"):
+        lab.target().put(PATH, lab.file, {}, shrink)
+    assert lab.counts() == {}
+    assert lab.target().put(PATH, lab.file, {}).size == 4
+
+
+@pytest.mark.parametrize("how", ["deleted", "trashed"])
+def test_a_folder_that_goes_away_during_an_upload_is_made_again_by_the_next(lab: Lab, how: str) -> None:
+    target = lab.target()
+    first = target.put(PATH, lab.file, {})
+    folder = lab.server.item(first.id).parents[0]
+    lab.file.write_bytes(CONTENT[::-1])
+
+    def take_away(sent: int) -> None:
+        if how == "trashed":
+            lab.server.item(folder).trashed = True
+        else:
+            with contextlib.suppress(KeyError):
+                lab.server.forget(folder)
+
+    with contextlib.suppress(LseError):
+        target.put(PATH, lab.file, {}, take_away)
+    lab.target().put(PATH, lab.file, {})
+    assert lab.server.files()[PLACE][0].content == CONTENT[::-1]
+    assert (lab.counts(), lab.server.fsck()) == ({PLACE: 1}, [])
+
+
+def test_what_somebody_else_uploaded_over_ours_is_replaced_and_stays_a_revision(lab: Lab) -> None:
+    target = lab.target()
+    stored = target.put(PATH, lab.file, {})
+    lab.server.overwrite(stored.id, b"a person's")
+    target.put(PATH, lab.file, {})
+    assert [r.content for r in lab.server.item(stored.id).revisions] == [CONTENT, b"a person's", CONTENT]
+
+
+def test_more_than_a_page_of_archives_is_listed(lab: Lab) -> None:
+    folder = lab.server.plant("my-project", None, lab.server.plant("lse", None))
+    for number in range(1001):
+        lab.server.plant(f"{number:04}.zip", b"zip", folder)
+    lab.fault("list_files", {"short_page": 7}, skip=2, times=3)
+    assert [o.path[-8:-4] for o in lab.target().list()] == [f"{n:04}" for n in range(1001)]
+
+
+def test_a_question_too_long_for_an_address_is_sent_as_a_body(lab: Lab) -> None:
+    path = f"{'ü' * 400}/2025-09-13.zip"
+    target = lab.target()
+    assert target.put(path, lab.file, {}) == target.find(path)
+    assert lab.counts() == {f"lse/{path}": 1}
+
+
+def test_a_wrong_clock_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = types.SimpleNamespace(time=lambda: time.time() - 7200)
+    monkeypatch.setattr("oauth2client.service_account.time", late)
+    with pytest.raises(AccessError, match="refused the Drive credentials") as caught:
+        lab.target().check()
+    assert "clock" in caught.value.hint
 
 
 def test_a_session_of_other_content_is_not_taken_up(lab: Lab) -> None:
