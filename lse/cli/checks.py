@@ -88,7 +88,7 @@ def _target(opened: "Resources") -> Check:
             "target",
             "warn",
             "no target is set, so nothing can be uploaded",
-            "Set LSE_TARGET to `drive` or `directory:/path`, or sweep with --skip-upload.",
+            "Set LSE_TARGET to `drive`, `s3:bucket` or `directory:/path`, or sweep with --skip-upload.",
         )
     return Check("target", "ok", opened.target.check())
 

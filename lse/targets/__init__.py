@@ -91,12 +91,12 @@ class Target(Protocol):
 
 
 def target_names() -> list[str]:
-    """The kinds of targets there are, such as `["directory", "drive"]`."""
+    """The kinds of targets there are, such as `["directory", "drive", "s3"]`."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
 def open_target(spec: str, settings: Settings) -> Target:
-    """The target that `spec` names, `drive` or `directory:/path`; nothing is reached before it is used.
+    """The target that `spec` names, such as `drive` or `s3:bucket`; nothing is reached before it is used.
 
     Raises `ConfigurationError` for an unknown kind or a setting that does not fit.
     """
@@ -104,7 +104,7 @@ def open_target(spec: str, settings: Settings) -> Target:
     if kind not in target_names():
         raise ConfigurationError(
             f"There is no target {kind!r}; there are: {', '.join(target_names())}.",
-            hint="Set LSE_TARGET=drive or LSE_TARGET=directory:/path.",
+            hint="Set LSE_TARGET to `drive`, `s3:bucket/prefix` or `directory:/path`.",
         )
     module = import_module(f"{__name__}.{kind}")
     return cast(Target, module.open(argument, settings))
