@@ -49,7 +49,8 @@ class Resources:
         if self.settings.target is None:
             raise ConfigurationError(
                 "No target is set, so there is nowhere to upload to.",
-                hint="Set LSE_TARGET to `drive`, `s3:bucket` or `directory:/path`, or sweep with --skip-upload.",
+                hint="Set LSE_TARGET to `drive`, `s3:bucket` or `directory:/path`,"
+                " or sweep with --skip-upload.",
             )
         target = open_target(self.settings.target, self.settings)
         self._opened.callback(target.close)
