@@ -35,8 +35,8 @@ from lse.store.importing import EarlierTable, Version, forget_day, remove_import
 SOURCE = "import"
 """What the fetch record of an imported day names as its source"""
 
-RUNS_PER_SECOND = 1_500
-"""What an import reads, writes, loads and proves; measured with runs of 5 kB on two shared cores"""
+RUNS_PER_SECOND = 600
+"""What an import reads, writes, loads and proves; measured with runs of 8 kB on two busy cores"""
 
 _UNPROVED = "imported; nothing proves that no run is missing"
 
