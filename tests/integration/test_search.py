@@ -1,11 +1,14 @@
 """Searching: words and substrings, with an index and without, the same runs; bounded in time."""
 
+import io
 import string
 from datetime import date
 from uuid import UUID
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored_runs import DAY, load, numbers, raw, run_id
@@ -14,6 +17,7 @@ from lse.errors import ConfigurationError, TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.store import Store, search_index
 from lse.store.reading import READING, Reader
+from lse.store.revisions import migrations_folder
 
 NEXT = ProjectDay("chat", date(2025, 9, 14))
 OCTOBER = ProjectDay("other", date(2025, 10, 2))
@@ -115,6 +119,16 @@ def test_an_index_is_built_once_mended_when_half_built_and_dropped(reader: Reade
     assert search_index.drop(database_url) == ["words"]
     assert search_index.sizes(database_url) == {}
     assert found(reader, "audit") == [4, 3, 2, 0]
+
+
+def test_alembic_leaves_the_index_alone(
+    reader: Reader, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_index.build(database_url, "words")
+    monkeypatch.setenv("LSE_DATABASE_URL", database_url)
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(migrations_folder()))
+    command.check(config)  # raises when the schema is not the declared one
 
 
 def test_an_index_for_substrings_needs_pg_trgm(reader: Reader, database_url: str) -> None:
