@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lse.archive.files import write_atomically
 from lse.archive.layout import day_folder
+from lse.archive.manifest import content_sha256_of
 from lse.errors import ConfigurationError
 from lse.models import ProjectDay
 
@@ -28,14 +29,27 @@ class PruneRecord:
 
 def write_prune_record(data_dir: Path, day: ProjectDay, record: PruneRecord) -> None:
     """Keep `record` of `day`."""
-    path = _path(data_dir, day)
+    path = _path(day_folder(data_dir, day))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(path, json.dumps(asdict(record), indent=2).encode() + b"\n")
 
 
 def read_prune_record(data_dir: Path, day: ProjectDay) -> PruneRecord | None:
     """The record of `day`; None when nothing of it was pruned."""
-    path = _path(data_dir, day)
+    return _read(_path(day_folder(data_dir, day)))
+
+
+def lacks_pruned_files(folder: Path) -> bool:
+    """Whether trace files of a day's folder were pruned and are not there again."""
+    record = _read(_path(folder))
+    return (
+        record is not None
+        and "files" in record.pruned_at
+        and record.content_sha256 != content_sha256_of(folder)
+    )
+
+
+def _read(path: Path) -> PruneRecord | None:
     try:
         return PruneRecord(**json.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -58,9 +72,8 @@ def forget_pruned(data_dir: Path, day: ProjectDay, copy: str) -> None:
             data_dir, day, PruneRecord(record.content_sha256, record.runs, record.traces, left)
         )
     else:
-        _path(data_dir, day).unlink()
+        _path(day_folder(data_dir, day)).unlink()
 
 
-def _path(data_dir: Path, day: ProjectDay) -> Path:
-    folder = day_folder(data_dir, day)
+def _path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.pruned.json")

@@ -203,13 +203,16 @@ def _lost_with(resources: Resources, copy: StoredObject, manifest: Manifest) -> 
     Without the private key only the counts that an encrypted object carries are compared.
     """
     if is_encrypted(copy.path) and resources.settings.age_identity is None:
-        before, now = stored_counts(copy), counts(manifest)
-        if before is None:
+        there, here = stored_counts(copy), counts(manifest)
+        if there is None:
             raise DamagedArchive(f"{copy.path} is encrypted, and what it holds is not noted with it.")
-        more = (name for name in COUNTS if before[name] > now[name])
-        return ", ".join(f"{before[name]:,} {name} where the zip here has {now[name]:,}" for name in more)
+        more = (name for name in COUNTS if there[name] > here[name])
+        return ", ".join(f"{there[name]:,} {name} where the zip here has {here[name]:,}" for name in more)
     with open_stored(resources, copy) as stored:
-        lost = _lost(stored.archive.manifest, manifest)
+        before = stored.archive.manifest
+    if before.day != manifest.day:
+        raise DamagedArchive(f"{copy.path} holds {before.day}, not {manifest.day}.")
+    lost = _lost(before, manifest)
     return f"more of {counted(len(lost), 'file')} than the zip here, first of {lost[0]}" if lost else ""
 
 

@@ -11,9 +11,17 @@ from lse.archive.layout import archived_files, project_slug
 from lse.archive.manifest import content_sha256_of
 from lse.archive.prune_record import PruneRecord, write_prune_record
 from lse.archive.zip import open_zip
-from lse.errors import AccessError, ConfigurationError, IncompleteError, LseError, UsageError, from_os_error
+from lse.errors import (
+    AccessError,
+    ConfigurationError,
+    DifferencesFound,
+    IncompleteError,
+    LseError,
+    UsageError,
+    from_os_error,
+)
 from lse.models import ProjectDay, StepResult
-from lse.pipeline.common import as_fetched, counted, pruned, settled
+from lse.pipeline.common import as_fetched, counted, options, pruned, settled
 from lse.pipeline.listing import ListedDay, list_days
 from lse.pipeline.target_copy import find_copies, holds
 from lse.pipeline.verifying import Copies, compare_copies
@@ -135,8 +143,9 @@ def _prune_day(resources: Resources, each: ListedDay, copies: tuple[str, ...], *
     try:
         with resources.lock(each.day):
             left = _left(_verified(resources, each, copies), copies)
+            content = _content(resources, each.day)
             if execute:
-                _take(resources, each, copies)
+                _take(resources, each, copies, content)
         return Pruned(each.day, copies, size, left)
     except (AccessError, ConfigurationError):
         raise  # no other day would fare better
@@ -173,10 +182,9 @@ def _left(found: Copies, copies: Collection[str]) -> str:
     return ", ".join(places)
 
 
-def _take(resources: Resources, each: ListedDay, copies: Collection[str]) -> None:
+def _take(resources: Resources, each: ListedDay, copies: Collection[str], content: str) -> None:
     """Note what is pruned, then move it: a copy that is gone without a note would be missed."""
     day, now = each.day, resources.now()
-    content = _content(resources, day)
     before = pruned(resources, day)
     earlier = before.pruned_at if before and before.content_sha256 == content else {}
     times = {**earlier, **dict.fromkeys(copies, now.isoformat(timespec="seconds"))}
@@ -195,12 +203,20 @@ def _take(resources: Resources, each: ListedDay, copies: Collection[str]) -> Non
 
 
 def _content(resources: Resources, day: ProjectDay) -> str:
-    """The content hash of the day, whose copies were found to agree."""
-    path, folder, before = resources.zip_path(day), resources.folder(day), pruned(resources, day)
+    """The content hash of the day. Raises `DifferencesFound` when files and zip hold the same runs only."""
+    path, before = resources.zip_path(day), pruned(resources, day)
+    found = {before.content_sha256} if before else set()
+    if _has_files(resources, day):
+        found.add(content_sha256_of(resources.folder(day)))
     if path.exists():
         with open_zip(path) as archive:
-            return archive.manifest.content_sha256
-    return before.content_sha256 if before else content_sha256_of(folder)
+            found.add(archive.manifest.content_sha256)
+    if len(found) != 1:
+        raise DifferencesFound(
+            f"The zip of {day} is not that of its trace files.",
+            hint=f"Pack it again: lse archive zip {options(day)}",
+        )
+    return found.pop()
 
 
 def _move(paths: Sequence[Path], folder: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from lse.archive.layout import day_folder
+from lse.archive.prune_record import lacks_pruned_files
 from lse.archive.reading import read_folder
-from lse.errors import UsageError
+from lse.errors import IncompleteError, UsageError
 from lse.models import ProjectDay, UnreadableRun
 from lse.reports import DatedRun, Request, find_report
 from lse.resources import Resources
@@ -35,10 +36,18 @@ def report(
 
 
 def _dated_runs(data_dir: Path, request: Request) -> Iterator[DatedRun]:
-    """Every run in the trace files of the requested days that a load would not quarantine."""
+    """Every run in the trace files of the requested days that a load would not quarantine.
+
+    Raises `IncompleteError` for a day whose trace files were pruned.
+    """
     skipped = 0
     for day in request.days:
         for folder in _folders(data_dir, request.project, day):
+            if lacks_pruned_files(folder):
+                raise IncompleteError(
+                    f"The trace files of {folder.parent.name}/{day} were pruned, so they cannot be counted.",
+                    hint="Ask the store: --source store; or bring them back: lse archive restore.",
+                )
             for raw in (run for trace in read_folder(folder).traces() for run in trace.runs):
                 try:
                     run, *_ = storable_run(raw)  # refuses what a load would quarantine

@@ -13,6 +13,7 @@ from lse.pipeline.fetching import fetch
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
 from lse.pipeline.pruning import stays_pruned
+from lse.pipeline.target_copy import recipients
 from lse.pipeline.verifying import verify
 from lse.resources import Resources
 from lse.sources import Project, Window
@@ -63,7 +64,9 @@ def full_sweep(
     """
     results: dict[str, StepResult] = {}
     if "upload" not in skip:
-        resources.require_target()  # what makes every upload fail shows before anything is done
+        # What makes every upload fail shows before anything is done.
+        resources.require_target()
+        recipients(resources.settings)
     with resources.lock(day):
         for step in STEPS:
             results[step] = _sweep_step(step, resources, day, skip, force, results, run)

@@ -126,6 +126,13 @@ def test_less_than_the_target_holds_is_refused_by_its_files_where_the_key_is(
         encrypting.step(upload)
 
 
+def test_a_wrong_key_shows_before_a_sweep_begins(lab: Lab) -> None:
+    lab.flags["age_recipient"] = "age1nothing"
+    with pytest.raises(ConfigurationError, match="no age public key"):
+        lab.sweep()
+    assert not lab.folder.exists()
+
+
 # --- verify and restore
 
 

@@ -1,6 +1,7 @@
 """`prune`: what may go, what stays, that nothing is lost, and that nobody misses what went on purpose."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import pyrage
 import pytest
 from lab import DAY, Lab
 
+from lse.archive.fetch_record import read_fetch_record, write_fetch_record
 from lse.archive.layout import archived_files
-from lse.errors import ConfigurationError, UsageError
-from lse.pipeline import Pruned, exit_code, load, pack, prune, restore, restore_trace, upload
+from lse.archive.manifest import content_sha256_of
+from lse.errors import ConfigurationError, IncompleteError, UsageError
+from lse.pipeline import Pruned, exit_code, load, pack, prune, report, restore, restore_trace, upload
+from lse.reports import Request
 from lse.sandbox.faults import Rule
 
 
@@ -86,10 +90,10 @@ def test_what_was_pruned_is_not_missed_and_a_sweep_brings_nothing_back(swept: La
 def test_after_everything_here_went_a_restore_and_a_pack_make_it_whole(swept: Lab) -> None:
     before, zipped = contents(archived_files(swept.folder)), swept.zip.read_bytes()
     run(swept, "files", "zip")
-    for step in (load, pack):
-        with pytest.raises(UsageError, match="were pruned") as caught:
-            swept.step(step)
-        assert caught.value.hint.endswith("lse archive restore --project chat --date 2025-09-13")
+    assert swept.step(load).state == "unchanged"  # from the target
+    with pytest.raises(UsageError, match="were pruned") as caught:
+        swept.step(pack)
+    assert caught.value.hint.endswith("lse archive restore --project chat --date 2025-09-13")
     swept.step(restore)
     assert swept.step(pack).state == "done"
     assert (contents(archived_files(swept.folder)), swept.zip.read_bytes()) == (before, zipped)
@@ -135,6 +139,28 @@ def test_runs_that_come_later_are_archived_again(swept: Lab) -> None:
     results = swept.sweep(force=True)
     assert [results[step].state for step in ("fetch", "pack", "upload", "load")] == ["done"] * 4
     assert swept.verify(deep=True).exit_code == 0
+
+
+def test_a_report_from_files_that_were_pruned_says_so_and_the_stores_is_right(swept: Lab) -> None:
+    run(swept, "files")
+    request = Request(DAY.day, DAY.day, "chat")
+    with swept.resources() as resources:
+        with pytest.raises(IncompleteError, match="The trace files of chat/2025-09-13 were pruned"):
+            report(resources, "zenrows-errors", request, origin="files")
+        assert report(resources, "zenrows-errors", request).splitlines()[1].startswith("2025-09-13,6,")
+        resources.source.close()
+
+
+def test_a_zip_that_is_not_of_the_trace_files_stays_with_them(swept: Lab) -> None:
+    with (swept.folder / "superseded.jsonl").open("ab") as file:
+        file.write(b'{"id":"00000000-0000-0000-0000-00000000004d"}\n')
+    record = read_fetch_record(swept.folder)
+    assert record is not None
+    write_fetch_record(swept.folder, replace(record, content_sha256=content_sha256_of(swept.folder)))
+    (said,) = run(swept, "files")
+    assert (said.copies, said.exit_code) == ((), 3)
+    assert swept.step(pack).state == swept.step(upload).state == "done"
+    assert run(swept, "files")[0].copies == ("files",)
 
 
 # --- what stays

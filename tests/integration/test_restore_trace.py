@@ -7,10 +7,11 @@ from uuid import UUID
 import pytest
 from lab import DAY, Lab
 
+from lse.archive.identity import identify_run
 from lse.archive.layout import archived_files, content_of_file
-from lse.archive.trace_file import DamagedArchive
+from lse.archive.trace_file import DamagedArchive, make_trace, write_trace
 from lse.errors import UsageError
-from lse.pipeline import days_of_trace, restore_trace
+from lse.pipeline import days_of_trace, pack, restore_trace, upload
 from lse.pipeline.ranged import RangedFile, buffered
 
 
@@ -45,6 +46,21 @@ def test_one_trace_comes_back_in_two_requests(swept: Lab) -> None:
     assert [file.name for file in archived_files(swept.folder)] == [path.name]
     assert path.read_bytes() == content
     assert len(media(swept)) <= 2
+
+
+def test_two_requests_are_enough_also_on_a_day_of_many_traces(lab: Lab) -> None:
+    traces = [UUID(int=n << 64 | 0x8000 << 48) for n in range(1, 3_001)]
+    lab.folder.mkdir(parents=True)
+    for trace in traces:
+        text = f'{{"id":"{trace}","trace_id":"{trace}","start_time":"2025-09-13T01:00:00","name":"one"}}'
+        write_trace(lab.folder, make_trace(trace, [identify_run(text.encode())]), name_later=True)
+    lab.step(pack)
+    lab.step(upload)
+    lab.sandbox.drive.clear_log()
+    shutil.rmtree(lab.folder)
+    assert lab.step(restore_trace, trace_id=traces[7]).state == "done"
+    assert len(media(lab)) == 2
+    assert 256 * 1024 < sum(media(lab)) < lab.zip.stat().st_size
 
 
 def test_its_stored_files_come_with_it(swept: Lab) -> None:
