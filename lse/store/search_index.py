@@ -78,7 +78,7 @@ def sizes(url: str) -> dict[str, int]:
 
 
 def _ensure_trigrams(connection: Connection[Any]) -> None:
-    if not connection.execute(_QUERIES["has_trigrams"]).fetchone():
+    if connection.execute(_QUERIES["has_trigrams"]).fetchone() is None:
         raise ConfigurationError(
             "This Postgres does not have the extension pg_trgm, which an index for substrings needs.",
             hint="Searches with --substring work without it, more slowly. Words: lse db search-index on.",

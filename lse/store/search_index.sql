@@ -27,4 +27,4 @@ order by whole.relname
 
 -- name: has_trigrams
 -- Whether the extension could be used: it is part of Postgres' contrib, which not every server has.
-select from pg_available_extensions where name = 'pg_trgm'
+select 1 from pg_available_extensions where name = 'pg_trgm'

@@ -100,7 +100,7 @@ def pair(database_url: str, replica_server: dict[str, str]) -> Pair:
     with psycopg.connect(conninfo.make_conninfo(pair.replica, dbname="postgres"), autocommit=True) as replica:
         name = conninfo.conninfo_to_dict(database_url)["dbname"]
         for _ in range(300):
-            if replica.execute("select from pg_database where datname = %s", [name]).fetchone():
+            if replica.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
                 break
             time.sleep(0.05)
     pair.catch_up()

@@ -140,13 +140,9 @@ def test_an_index_for_substrings_needs_pg_trgm(reader: Reader, database_url: str
         return
     search_index.build(database_url, "substring")
     with psycopg.connect(database_url) as connection:
-        connection.execute("set enable_seqscan = off; set enable_indexscan = off")
-        parameters = {
-            **dict.fromkeys(("project", "run_date", "trace_id", "run_id")),
-            **{"start": DAY.day, "end": OCTOBER.day, "pattern": "%audit%", "limit": 5},
-        }
-        plan = connection.execute(b"explain " + READING["search_substring"], parameters).fetchall()
-    assert "search_substring" in str(plan)
+        connection.execute("set enable_seqscan = off")
+        plan = connection.execute("explain select from runs where data::text ilike '%audit%'").fetchall()
+    assert str(plan).count("search_substring") == 2
     assert found(reader, "UDI", substring=True) == [4, 3, 2, 0]
 
 
