@@ -95,10 +95,14 @@ class _Item:
     raw: RawRun
     hash: UUID
 
+    @property
+    def key(self) -> bytes:
+        """What the run is known by: trace id and run id, 16 bytes each."""
+        return self.raw.trace_id.bytes + self.raw.id.bytes
 
-Loaded = TypeVar("Loaded", _Item, RawFeedback)
+
 _Key = bytes
-"""Trace id and run id, 16 bytes each."""
+Loaded = TypeVar("Loaded", _Item, RawFeedback)
 
 
 @dataclass(slots=True)
@@ -116,10 +120,11 @@ class _Batch:
         """Take in `raw`. Of a run that comes twice the last counts, but never an unfinished one."""
         self.read += 1
         self.size += len(raw.text)
-        key = raw.trace_id.bytes + raw.id.bytes
+        item = _Item(raw, content_hash(raw.text))
+        key = item.key
         earlier = self.runs.get(key)
         if earlier is None or raw.ended or not earlier.raw.ended:
-            self.runs[key] = _Item(raw, content_hash(raw.text))
+            self.runs[key] = item
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +275,17 @@ class _Loading:
             if reason is None:
                 raise
             if isinstance(error, errors.UniqueViolation) and write == self._copy:
-                return self._put(items, self._upsert)  # type: ignore[arg-type]
+                return self._look_again(items)  # type: ignore[arg-type]
         if len(items) == 1:
             self._quarantine(items[0], reason)
             return 0
         middle = len(items) // 2
         return self._put(items[:middle], write) + self._put(items[middle:], write)
+
+    def _look_again(self, items: Sequence[_Item]) -> int:
+        """Somebody else loaded some of these meanwhile, for another project: they are known by now."""
+        self._runs({item.key: item for item in items})
+        return 0  # counted already
 
     def _copy(self, items: Sequence[_Item]) -> int:
         return self._send(items, _COPY_RUNS)

@@ -2,20 +2,25 @@
 
 import io
 import logging
+import os
+import signal
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 import sqlalchemy as sa
-from alembic import command
+from alembic import command, op
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.types.json import Jsonb
 
+from lse.cli import database
 from lse.errors import ConfigurationError, UsageError
 from lse.models import ProjectDay, RawRun, Trace
 from lse.store import LoadResult, Store, migrate
@@ -65,6 +70,104 @@ def test_upgrading_again_keeps_the_rows(database_url: str) -> None:
     load_one(database_url)
     migrate.upgrade(database_url)
     assert load_one(database_url) == LoadResult(unchanged=1)
+
+
+OLDER = {
+    "id": str(ID),
+    "trace_id": str(ID),
+    "start_time": "2025-09-13T10:00:00",
+    "status": "success",
+    "extra": {"metadata": {"ls_model_name": "gpt-4o"}},
+}
+
+
+@pytest.fixture
+def first_revision(empty_database_url: str) -> str:
+    """A database as revision 0001 left it, with one run, its month and its ledger entry."""
+    with transaction(empty_database_url) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_folder()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "create table runs_2025_09 (like runs including all) with (toast_tuple_target = 512)"
+        )
+        connection.execute(
+            "alter table runs attach partition runs_2025_09 for values from ('2025-09-01') to ('2025-10-01')"
+        )
+        connection.execute(
+            "insert into runs (run_date, trace_id, run_id, content_hash, start_time, end_time, sanitized,"
+            " project, name, total_tokens, tags, data) values ('2025-09-13', %(id)s, %(id)s, %(id)s,"
+            " '2025-09-13 10:00Z', '2025-09-13 10:00:02Z', false, 'chat', 'plan', 5, '{}', %(data)s)",
+            {"id": ID, "data": Jsonb(OLDER)},
+        )
+    return empty_database_url
+
+
+def row(url: str, statement: str) -> tuple[Any, ...] | None:
+    with psycopg.connect(url) as connection:
+        return connection.execute(statement.encode()).fetchone()
+
+
+def test_rows_of_the_first_revision_get_model_rollup_cursor_and_views(first_revision: str) -> None:
+    migrate.upgrade(first_revision)
+    assert row(first_revision, "select name, model, changed_xid is not null from runs") == (
+        "plan",
+        "gpt-4o",
+        True,
+    )
+    rollup = "select name, model, runs, roots, traces, total_tokens, ended, latency::int from daily_rollups"
+    assert row(first_revision, rollup) == ("plan", "gpt-4o", 1, 1, 1, 5, 1, 2)
+    assert row(first_revision, "select name, runs, latency from lse_traces") == ("plan", 1, 2.0)
+    assert load_one(first_revision) == LoadResult(updated=1)
+    assert row(first_revision, "select count(*) from run_versions") == (1,)
+
+
+def test_going_back_to_the_first_revision_keeps_its_rows(first_revision: str) -> None:
+    before = row(first_revision, "select runs from runs")
+    migrate.upgrade(first_revision)
+    migrate.downgrade(first_revision, "0001")
+    assert row(first_revision, "select runs from runs") == before
+    migrate.upgrade(first_revision)
+    migrate.check(first_revision)
+
+
+@pytest.mark.parametrize("statement", [1, 4, 8])
+def test_an_upgrade_that_is_killed_leaves_the_earlier_revision_whole(
+    first_revision: str, statement: int
+) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            kill_at(statement)
+            migrate.upgrade(first_revision)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert migrate.current(first_revision) == "0001"
+    migrate.upgrade(first_revision)
+    assert row(first_revision, "select name, model from runs") == ("plan", "gpt-4o")
+
+
+def kill_at(statement: int) -> None:
+    """Let this process die before the migration's statement of this number."""
+    execute, done = op.execute, iter(range(1, 100))
+
+    def execute_or_die(text: str) -> None:
+        if next(done) == statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+        execute(text)
+
+    op.execute = execute_or_die
+
+
+def test_the_embedded_database_is_not_downgraded_since_the_next_command_would_undo_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LSE_STATE_DIR", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="embedded database is brought up to date"):
+        database.downgrade("0001", yes=True)
 
 
 def test_two_upgrades_at_once_both_succeed(empty_database_url: str) -> None:

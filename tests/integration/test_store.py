@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +22,6 @@ from lse.store.queries import QUERIES, parse_queries
 DAY = ProjectDay("chat", date(2025, 9, 13))
 T1 = UUID("0199d0aa-0000-7000-8000-000000000001")
 T2 = UUID("0199d0aa-0000-7000-8000-000000000002")
-GENUINE = Path(os.environ.get("LSE_GENUINE_DATA", ""), "chat_langchain_trace_runs.jsonl")
 
 
 def run_id(number: int) -> UUID:
@@ -438,15 +436,3 @@ def test_every_statement_has_a_name_and_a_reason() -> None:
         "a": b"-- why\nselect 1",
         "b": b"-- why\nselect 2",
     }
-
-
-@pytest.mark.skipif(not GENUINE.exists(), reason="the genuine trace is private")
-def test_a_genuine_trace_comes_back_as_the_same_values(store: Store) -> None:
-    texts = GENUINE.read_bytes().splitlines()
-    runs = []
-    for text in texts:
-        document = json.loads(text)
-        runs.append(RawRun(UUID(document["id"]), UUID(document["trace_id"]), None, "", True, text))
-    assert store.load(DAY, [trace(*runs)]) == LoadResult(inserted=len(texts))
-    stored = {row["run_id"]: row["data"] for row in rows(store)}
-    assert stored == {item.id: json.loads(item.text) for item in runs}
