@@ -129,7 +129,7 @@ class Batch:
 
     def finish(self) -> None:
         """Every day is done. An import that changed nothing leaves no trace."""
-        if any(done.changes for done in self.done.values()):
+        if any(done.changes for done in Batch(self._folder).done.values()):
             self._note("finished", {})
         else:
             shutil.rmtree(self._folder)

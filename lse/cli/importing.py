@@ -82,6 +82,7 @@ def _import(
     from lse.archive.earlier_index import EarlierIndex
     from lse.pipeline.importing import begin_import, import_day, open_earlier, plan_import
 
+    _require_somebody(yes=yes or dry_run)
     with progress_bar("reading") as progress:
         index = EarlierIndex(open_earlier(place), progress)
     with index:
@@ -185,11 +186,17 @@ def _variable(name: str) -> str:
 
 
 def _ask(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("Nobody is there to be asked.", hint="Look at --dry-run, then repeat it with --yes.")
-    typer.confirm(question, abort=True, err=True)
+    _require_somebody(yes=yes)
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
+
+
+def _require_somebody(*, yes: bool) -> None:
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            "Nobody is there to be asked.",
+            hint="Say --yes; `lse import --from ... --dry-run` shows what comes in.",
+        )
 
 
 def _print_plan(planned: Sequence["PlannedImport"], index: "EarlierIndex") -> None:

@@ -23,6 +23,8 @@ _ROWS = 200
 
 _IDS = 10_000
 _DEADLINE = STATEMENT_TIMEOUT + 30.0
+_REMOVAL_DEADLINE = 10 * STATEMENT_TIMEOUT
+"""Seconds for all rows of one day"""
 
 
 class EarlierTable:
@@ -91,18 +93,21 @@ def remove_imported(
     `replaced` are the versions of runs that stood there before, and are about to be loaded again.
     """
     removed = 0
-    with translated(), connect(url) as connection, connection.transaction():
-        with deadline(connection, _DEADLINE):
-            connection.execute(QUERIES["lock_load"], {"day": str(day)})
+    with (
+        translated(),
+        connect(url) as connection,
+        deadline(connection, _REMOVAL_DEADLINE),
+        connection.transaction(),
+    ):
+        connection.execute(QUERIES["lock_load"], {"day": str(day)})
         for statement, versions in (("remove_runs", runs), ("remove_feedback", feedback)):
             for some in _chunks(versions, _IDS):
                 removed += _remove(connection, statement, day, some)
                 _remove(connection, "remove_quarantined", day, some)
         for some in _chunks(replaced, _IDS):
             _remove(connection, "remove_kept_versions", day, some)
-        with deadline(connection, _DEADLINE):
-            connection.execute(QUERIES["empty_rollups"], _key(day))
-            connection.execute(QUERIES["fill_rollups"], _key(day))
+        connection.execute(QUERIES["empty_rollups"], _key(day))
+        connection.execute(QUERIES["fill_rollups"], _key(day))
     return removed
 
 
@@ -114,9 +119,8 @@ def forget_day(url: str, day: ProjectDay) -> None:
 
 def _remove(connection: Connection[Any], statement: str, day: ProjectDay, versions: list[Version]) -> int:
     owners, ids, hashes = (list(column) for column in zip(*versions, strict=True))
-    with deadline(connection, _DEADLINE):
-        parameters = {**_key(day), "owners": owners, "ids": ids, "hashes": hashes}
-        return connection.execute(_SQL[statement], parameters).rowcount
+    parameters = {**_key(day), "owners": owners, "ids": ids, "hashes": hashes}
+    return connection.execute(_SQL[statement], parameters).rowcount
 
 
 def _key(day: ProjectDay) -> dict[str, Any]:

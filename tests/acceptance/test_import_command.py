@@ -107,7 +107,7 @@ def test_without_a_terminal_and_yes_nothing_is_imported(lse: Lse, old: Path) -> 
     asked = lse("import", "--from", "old")
 
     assert asked.code == 2
-    assert "repeat it with --yes" in asked.err
+    assert asked.err.startswith("lse: Nobody is there to be asked.\n     Say --yes")
     assert not (lse.folder / "data").exists()
 
 
