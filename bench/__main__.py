@@ -3,8 +3,8 @@
 Ratios travel from machine to machine; seconds do not.
 """
 
-from bench import day, fetch, load
+from bench import archive, day, fetch, load
 
-for module in (load, day, fetch):
+for module in (load, day, archive, fetch):
     module.main()
     print()

@@ -5,6 +5,7 @@ system; whenever the slug does not give back the name, a short hash keeps two pr
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -63,6 +64,11 @@ def trace_file_name(trace_id: UUID, started: datetime) -> str:
     return f"{started.astimezone(UTC):%H%M%S}_{trace_id}.json"
 
 
+def is_trace_file(name: str) -> bool:
+    """Whether this is the name of a trace file."""
+    return _TRACE_FILE.fullmatch(name) is not None
+
+
 def trace_of_file(name: str) -> UUID | None:
     """The trace id in a trace file's name; None for any other name."""
     match = _TRACE_FILE.fullmatch(name)
@@ -89,7 +95,9 @@ def archived_files(folder: Path) -> list[Path]:
     """The files of a day that belong to its archive, sorted by name; empty when there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if is_archived(path.name) and path.is_file())
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if is_archived(entry.name) and entry.is_file())
+    return [folder / name for name in names]
 
 
 def archived_days(data_dir: Path, project: str) -> Iterator[date]:
@@ -102,4 +110,4 @@ def archived_days(data_dir: Path, project: str) -> Iterator[date]:
 
 def is_archived(name: str) -> bool:
     """Whether a file of this name belongs to a day's archive."""
-    return name in LOOSE or trace_of_file(name) is not None or content_of_file(name) is not None
+    return name in LOOSE or is_trace_file(name) or content_of_file(name) is not None

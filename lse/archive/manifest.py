@@ -5,6 +5,7 @@ It holds no creation time, host or codec, so equal content gives equal bytes.
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -75,15 +76,15 @@ def describe_file(name: str, blocks: Iterable[bytes]) -> FileEntry:
 
     Of a trace file the form is checked, and no run is read.
     """
-    content = _Hashed(blocks)
+    content, promised = _Hashed(blocks), content_of_file(name)
     runs = feedback = 0
-    if trace_of_file(name):
-        runs, feedback = count_texts(lines_of(content), name)
-    else:
-        line_breaks = sum(block.count(b"\n") for block in content)
-        runs = line_breaks if name in LOOSE else 0
-    if promised := content_of_file(name):
+    if name in LOOSE:
+        runs = sum(block.count(b"\n") for block in content)
+    elif promised:
+        deque(content, maxlen=0)
         check_content(name, promised, content.sha256)
+    else:
+        runs, feedback = count_texts(lines_of(content), name)
     return FileEntry(name, content.size, content.sha256, runs, feedback)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from lse.archive.files import atomic_file
 from lse.archive.identity import Unplaced, identify_feedback, identify_run
 from lse.archive.jsontext import one_line
-from lse.archive.layout import trace_file_name, trace_of_file
+from lse.archive.layout import is_trace_file, trace_file_name
 from lse.errors import DifferencesFound, LseError
 from lse.models import RawFeedback, RawRun, StoredFile, Trace
 
@@ -68,7 +68,7 @@ def open_trace(lines: Iterable[bytes], name: str) -> tuple[UUID, Iterator[Part]]
     Whether the file is as written is only known after the last part.
     """
     remaining = iter(lines)
-    trace_id = _head(remaining, name)
+    trace_id = UUID(_head(remaining, name))
     return trace_id, _parts(remaining, trace_id, name)
 
 
@@ -108,12 +108,13 @@ def single_line(text: bytes) -> bytes:
     return one_line(text.strip())
 
 
-def _head(lines: Iterator[bytes], name: str) -> UUID:
+def _head(lines: Iterator[bytes], name: str) -> str:
+    """The trace id that the first line says, which a trace file's name says too."""
     head = _HEAD.fullmatch(next(lines, b""))
     if head is None:
         raise _damaged(name, "it does not begin as a trace file")
-    trace_id = UUID(head[1].decode())
-    if trace_of_file(name) not in (None, trace_id):
+    trace_id = head[1].decode()
+    if is_trace_file(name) and not name.endswith(f"_{trace_id}.json"):
         raise _other_trace(name)
     return trace_id
 

@@ -7,14 +7,16 @@ the sample application, zlib's default 0.118 in twice the time or more (measured
 try:
     from isal import isal_zlib as codec
 
-    _LEVEL = 3
+    LEVEL = 3
 except ImportError:  # there is no wheel for this machine
     import zlib as codec  # type: ignore[no-redef]
 
-    _LEVEL = 6
+    LEVEL = 6
 
 from collections.abc import Iterable, Iterator
 from typing import IO
+
+__all__ = ["LEVEL", "Deflated", "codec"]
 
 
 class Deflated:
@@ -28,7 +30,7 @@ class Deflated:
 
     def passing(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """The same blocks, each deflated when it is asked for; `data` is whole after the last."""
-        deflater = codec.compressobj(_LEVEL, codec.DEFLATED, -codec.MAX_WBITS)
+        deflater = codec.compressobj(LEVEL, codec.DEFLATED, -codec.MAX_WBITS)
         for block in blocks:
             self.size += len(block)
             self.crc32 = codec.crc32(block, self.crc32)

@@ -88,6 +88,8 @@ class _Archive:
         self._file = file
         self._members: list[Member] = []
         self._size = 0
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
 
@@ -103,13 +105,24 @@ class _Archive:
 
     def finish(self, path: Path) -> ZipInfo:
         self._write(directory(self._members, self._size))
+        self._flush()
         return ZipInfo(path, self._size, self._md5.hexdigest(), self._sha256.hexdigest())
 
     def _write(self, block: bytes) -> None:
+        """Take a block; many small ones are written at once, since each hand-over to other threads costs."""
+        self._waiting.append(block)
+        self._size += len(block)
+        self._waiting_size += len(block)
+        if self._waiting_size >= 2**20:
+            self._flush()
+
+    def _flush(self) -> None:
+        block = b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_size = 0
         self._file.write(block)
         self._md5.update(block)
         self._sha256.update(block)
-        self._size += len(block)
 
 
 def _deflated_files(paths: Iterable[Path], scratch: Path) -> Iterator[tuple[FileEntry, Deflated]]:
