@@ -29,11 +29,12 @@ KindOption = Annotated[Kind, typer.Option(help="Searches for words, or with --su
 @search_index.command("on")
 def search_index_on(kind: KindOption = Kind.WORDS) -> None:
     """Build the index that makes searches fast. Loads go on meanwhile, and take longer from then on."""
+    from lse.pipeline.common import counted
     from lse.store.search_index import build
 
     with resources() as opened:
         months = build(opened.database_url, kind.value)
-    print_line(f"built for {len(months)} months" if months else "there already")
+    print_line(f"built for {counted(len(months), 'month')}" if months else "there already")
 
 
 @search_index.command("off")
