@@ -117,11 +117,11 @@ def test_without_a_terminal_and_yes_nothing_is_imported(lse: Lse, old: Path) -> 
         ([], 2, "Say what to do"),
         (["--from", "old", "--list"], 2, "Say what to do"),
         (["--from", "old", "--from-env", "X"], 2, "Say what to do"),
-        (["--from", "nowhere"], 2, "nowhere is no folder"),
+        (["--from", "nowhere", "--dry-run"], 2, "nowhere is no folder"),
         (["--from", "old", "--project", "other", "--dry-run"], 2, "holds nothing of the project 'other'"),
         (["--from-env", "OLD_URL"], 7, "OLD_URL is not set"),
         (["--rollback", "20250914T000000Z"], 2, "There is no import '20250914T000000Z'"),
-        (["--from", "postgresql://user:secret@127.0.0.1:9/x"], 6, "127.0.0.1:9/x does not answer"),
+        (["--from", "postgresql://user:secret@127.0.0.1:9/x", "--yes"], 6, "127.0.0.1:9/x does not answer"),
     ],
 )
 def test_what_cannot_be_done_is_said(lse: Lse, old: Path, arguments: list[str], code: int, said: str) -> None:
