@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -88,8 +88,7 @@ class LoadResult:
         return self.inserted + self.updated + self.unchanged + self.kept
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """A run on its way into the store."""
 
     raw: RawRun
@@ -127,8 +126,7 @@ class _Batch:
             self.runs[key] = item
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+class _Stored(NamedTuple):
     """What the store holds of a run."""
 
     hash: bytes
