@@ -1,6 +1,6 @@
 """How fast runs get into the store, against the floor: a raw COPY of the same texts into one jsonb column.
 
-    python -m bench.load [RUNS] [REPEATS] [--growth RUNS]
+    python -m bench.load [RUNS] [REPEATS] [--without-peers] [--growth RUNS]
 
 Everything happens in one run, in turn, with the same runs on the same embedded server, payloads stored
 alike; the table shows medians. Each load of `lse` runs in processes of its own, from trace files to rows that
@@ -14,7 +14,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="?", type=int, default=10_000)
     parser.add_argument("repeats", nargs="?", type=int, default=5)
     parser.add_argument("--growth", type=int, default=0, help="load this many runs, 10,000 a day")
+    parser.add_argument("--without-peers", action="store_true", help="only lse and the floor: a minute")
     wanted, _ = parser.parse_known_args()
     programs = find_binaries(load_settings())
     with tempfile.TemporaryDirectory(prefix="lse-bench-") as folder:
@@ -87,7 +88,7 @@ def main() -> None:
                 f"{lab.runs:,} runs, {lab.size / 1e6:.1f} MB; "
                 f"Postgres {server_version(programs)}, {_storage(lab)}"
             )
-            _print_table(lab, wanted.repeats)
+            _print_table(lab, wanted.repeats, {} if wanted.without_peers else peers.installed())
             if wanted.growth:
                 _print_growth(lab, wanted.growth)
 
@@ -110,14 +111,14 @@ def _write(root: Path, day: ProjectDay, traces: Sequence[Trace]) -> None:
 # The table
 
 
-def _print_table(lab: Lab, repeats: int) -> None:
+def _print_table(lab: Lab, repeats: int, others: Mapping[str, peers.Peer]) -> None:
     ways: dict[str, Callable[[], Measured]] = {
         "raw COPY into one jsonb column": lambda: Measured(_floor(lab)),
         "lse, from trace files": lambda: _loaded(lab, _WHOLE),
         "lse again, unchanged": lambda: _loaded(lab, _WHOLE, empty=False),
         "lse, from the zip": lambda: _loaded(lab, _WHOLE, from_zip=True),
         "lse, two processes, two days": lambda: _loaded(lab, _FIRST, _SECOND),
-        **{name: _peer(lab, load) for name, load in peers.installed().items()},
+        **{name: _peer(lab, load) for name, load in others.items()},
     }
     measured: dict[str, list[Measured]] = {name: [] for name in ways}
     for _ in range(repeats):
@@ -133,7 +134,7 @@ def _print_table(lab: Lab, repeats: int) -> None:
             f"{name:34}{seconds:9.3f}{lab.runs / seconds:9,.0f}{floor / seconds:10.2f}{times:>9}"
             f"{f'{peak:.0f}' if peak else '':>9}  {_TARGETS.get(name, '')}"
         )
-    for name in sorted(peers.TARGETS.keys() - ways.keys()):
+    for name in sorted(peers.TARGETS.keys() - peers.installed().keys()):
         print(f"{name}: not installed")
 
 
