@@ -87,7 +87,7 @@ def test_a_sweep_whose_upload_fails_is_failed_and_has_still_loaded(
 
     monkeypatch.setattr(module, "step", module.step.with_options(retries=0))
     written.sandbox.drive.faults.add(
-        Rule(operation=".*", do={"status": 403, "reason": "insufficientFilePermissions"})
+        Rule(operation=".*", do={"status": 403, "reason": "insufficientFilePermissions"}, times=None)
     )
 
     state = module.full_sweep(project=PROJECT, date=LAST_DAY, return_state=True)
