@@ -15,6 +15,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from psycopg import Connection
 from psycopg.rows import dict_row
+from sqlalchemy.dialects import postgresql
 
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import QUERIES, read_queries
@@ -39,6 +40,8 @@ _LONG_TRANSACTION = 3600.0
 
 _READS_RUNS = re.compile(rb"\b(from|join) runs\b")
 _WRITES = re.compile(rb"\b(insert|update|delete|copy|create)\b")
+
+_NO_INDEX = "Mend the indexes above; a report of your own may need another condition, or an index."
 
 _LARGE_PAGES = 1_000
 """8 MB: below it a table is read whole in a few milliseconds, whatever the plan."""
@@ -167,22 +170,27 @@ def about_server(server: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def declared_indexes() -> dict[str, str]:
-    """The table of each index and unique constraint that the models declare, by index name."""
+    """The statement that makes each index and unique constraint that the models declare, by its name."""
     found = {}
     for table in RunRow.metadata.tables.values():
-        found[f"{table.name}_pkey"] = table.name
-        found |= {str(index.name): table.name for index in table.indexes}
-        found |= {
-            str(rule.name): table.name for rule in table.constraints if isinstance(rule, sa.UniqueConstraint)
-        }
+        rules = [table.primary_key, *(r for r in table.constraints if isinstance(r, sa.UniqueConstraint))]
+        for rule in rules:
+            found[str(rule.name or f"{table.name}_pkey")] = _sql(sa.schema.AddConstraint(rule))
+        for index in table.indexes:
+            found[str(index.name)] = _sql(sa.schema.CreateIndex(index))
     return found
+
+
+def _sql(statement: sa.schema.ExecutableDDLElement) -> str:
+    """On one line, in double quotes for the shell as well."""
+    return " ".join(str(statement.compile(dialect=postgresql.dialect())).split())  # type: ignore[no-untyped-call]
 
 
 def about_indexes(indexes: Sequence[Index], declared: Mapping[str, str]) -> Iterator[Finding]:
     """Indexes that are missing, cannot be used, or are large and were never used."""
     there = {index.own_name for index in indexes}
     for name in sorted(declared.keys() - there):
-        yield Finding("mend", "index", name, f"missing on {declared[name]}", "lse db check")
+        yield Finding("mend", "index", name, "missing", _psql(declared[name]))
     for index in indexes:
         if not index.valid:
             yield Finding("mend", "index", index.own_name, "not valid, so no query uses it", _mending(index))
@@ -298,7 +306,7 @@ def about_plan(
     by_name = {partition.name: partition for partition in partitions}
     if forced := sorted(by_name.keys() & set(without_index)):
         return Finding(
-            "mend", "plan", name, f"no index serves it: it reads {_listed(forced)} whole", "lse db check"
+            "mend", "plan", name, f"no index serves it: it reads {_listed(forced)} whole", _NO_INDEX
         )
     wrong = [
         part

@@ -95,9 +95,31 @@ def test_a_missing_index_is_named_and_so_are_the_statements_it_served(loaded_url
         "alter table runs drop constraint runs_pkey",
     )
     found = {(f.check, f.item): f for f in diagnose(loaded_url, QUERIES) if f.severity == "mend"}
-    assert found[("index", "runs_trace")].text == "missing on runs"
+    assert found[("index", "runs_trace")].command == (
+        'lse db psql -c "CREATE INDEX runs_trace ON runs (trace_id)"'
+    )
     assert ("plan", "place_of_trace") in found
     assert found[("plan", "place_of_trace")].text.startswith("no index serves it: it reads runs_2025_")
+
+
+def test_every_index_can_be_made_again_as_the_doctor_says(loaded_url: str) -> None:
+    statements = declared_indexes()
+    execute(
+        loaded_url,
+        *(f"drop index {name}" for name in statements if name.startswith("runs_") and "pkey" not in name),
+        "alter table runs drop constraint runs_pkey",
+    )
+    missing = [f.item for f in diagnose(loaded_url, {}) if f.check == "index" and f.severity == "mend"]
+    assert missing == [
+        "runs_changed",
+        "runs_failed",
+        "runs_pkey",
+        "runs_project_day",
+        "runs_start_time",
+        "runs_trace",
+    ]
+    execute(loaded_url, *(statements[name] for name in missing))
+    assert [f for f in diagnose(loaded_url, QUERIES) if f.severity == "mend"] == []
 
 
 def test_an_index_that_is_not_valid_is_found(loaded_url: str) -> None:
