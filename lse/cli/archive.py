@@ -9,8 +9,9 @@ import typer
 from lse.cli import listing, prune, to_db
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
-from lse.cli.selection import Known, Selection, choose, may_select, takes_selection
+from lse.cli.selection import Selection, may_select, takes_selection
 from lse.errors import AccessError, ConfigurationError, LseError, UsageError, from_os_error
+from lse.models.choice import Known, choose
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
 

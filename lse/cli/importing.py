@@ -19,8 +19,9 @@ from lse.cli.output import (
     result_document,
     tell,
 )
-from lse.cli.selection import Projects, choose
+from lse.cli.selection import Projects
 from lse.errors import AccessError, ConfigurationError, IncompleteError, LseError, UsageError, from_os_error
+from lse.models.choice import choose
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
 

@@ -8,7 +8,8 @@ import typer
 
 from lse.cli.options import Json, resources
 from lse.cli.output import print_json, print_line, tell
-from lse.cli.selection import Projects, choose
+from lse.cli.selection import Projects
+from lse.models.choice import choose
 
 if TYPE_CHECKING:
     from lse.pipeline import Pruned

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lse.errors import UsageError
+from lse.models.choice import Known, choose
 from lse.models.day import ProjectDay, parse_day
 
 Projects = Annotated[
@@ -25,9 +26,6 @@ EndDate = Annotated[str | None, typer.Option(help="Last UTC day of a range, incl
 Last = Annotated[str | None, typer.Option(help="So many UTC days before today, such as 7d.")]
 
 _LAST = re.compile(r"([1-9][0-9]{0,4})d")
-
-Known = Callable[[], Iterable[str]]
-"""Gives the names of the projects that there are; only asked when a pattern needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +98,6 @@ def utc_today() -> date:
     return datetime.now(UTC).date()
 
 
-def choose(projects: Sequence[str], all_projects: bool, known: Known) -> list[str]:
-    """The names that `projects` stand for, each once: a plain name as it is, a pattern's matches sorted.
-
-    In a pattern, `*` stands for any characters and `?` for one. Raises `UsageError` when nothing is chosen.
-    """
-    if bool(projects) == all_projects:
-        problem = "--all-projects leaves no project to name." if projects else "No project is given."
-        raise UsageError(problem, hint="--project NAME, --project 'chat-*', or --all-projects.")
-    names = sorted(set(known())) if all_projects or any(map(_is_pattern, projects)) else []
-    chosen = [name for project in projects for name in _matches(project, names)]
-    if all_projects and not names:
-        raise UsageError("There is no project yet.", hint="Name one: --project NAME.")
-    return list(dict.fromkeys(chosen or names))
-
-
 def takes_selection(command: Callable[..., None], *, optional: bool = False) -> Callable[..., None]:
     """Give `command` the options that choose projects and days; its first argument is the `Selection`.
 
@@ -151,18 +134,3 @@ def _number_of_days(last: str) -> int:
             f"{last!r} is not a number of days such as 7d.", hint="--last 7d: the last seven days."
         )
     return int(match[1])
-
-
-def _is_pattern(project: str) -> bool:
-    return "*" in project or "?" in project
-
-
-def _matches(project: str, names: Sequence[str]) -> list[str]:
-    if not _is_pattern(project):
-        return [project]
-    pattern = re.escape(project).replace(r"\*", ".*").replace(r"\?", ".")
-    found = [name for name in names if re.fullmatch(pattern, name, re.DOTALL)]
-    if not found:
-        there = f"There are: {', '.join(names[:5])}." if names else "There is no project yet."
-        raise UsageError(f"No project matches {project!r}.", hint=there)
-    return found

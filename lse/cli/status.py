@@ -9,8 +9,9 @@ import typer
 
 from lse.cli.options import Json, resources
 from lse.cli.output import print_json, print_line, tell
-from lse.cli.selection import Projects, choose
+from lse.cli.selection import Projects
 from lse.errors import IncompleteError
+from lse.models.choice import choose
 
 if TYPE_CHECKING:
     from lse.pipeline import ProjectStatus

@@ -5,6 +5,7 @@ or raises an `LseError`; it never does half of its work silently.
 """
 
 from lse.pipeline.common import archived_projects, no_progress
+from lse.pipeline.due import DueDay, due_days, rotation
 from lse.pipeline.fetching import fetch
 from lse.pipeline.listing import ListedDay, list_days
 from lse.pipeline.loading import load
@@ -20,6 +21,7 @@ from lse.pipeline.verifying import verify
 __all__ = [
     "COPIES",
     "STEPS",
+    "DueDay",
     "ListedDay",
     "PlannedDay",
     "ProjectStatus",
@@ -27,6 +29,7 @@ __all__ = [
     "RunStep",
     "archived_projects",
     "days_of_trace",
+    "due_days",
     "exit_code",
     "fetch",
     "full_sweep",
@@ -39,6 +42,7 @@ __all__ = [
     "report",
     "restore",
     "restore_trace",
+    "rotation",
     "run_step",
     "statuses",
     "upload",

@@ -69,7 +69,7 @@ def statuses(resources: Resources, projects: Iterable[str], *, expiry: bool = Fa
     With `expiry`, the source is asked what of the days that are not archived it deletes when, and a source
     that does not answer is warned of; else only what the last fetch of partial days said is known.
     """
-    entries = _entries(resources)
+    entries = known_days(resources)
     found = []
     for project in projects:
         status = _status(resources, project, entries.get(project, []))
@@ -77,7 +77,7 @@ def statuses(resources: Resources, projects: Iterable[str], *, expiry: bool = Fa
     return found
 
 
-def _entries(resources: Resources) -> dict[str, list[LedgerEntry]]:
+def known_days(resources: Resources) -> dict[str, list[LedgerEntry]]:
     """What is known of each day, by project: the ledger, and fetches that it does not know of yet."""
     ledger = resources.ledger.ledgers() if resources.ledger is not None else []
     days = {entry.day: entry for entry in ledger}

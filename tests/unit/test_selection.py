@@ -15,9 +15,10 @@ from lse.archive.catalogue import archived_projects
 from lse.archive.identity import expiry_of
 from lse.cli.output import print_table, progress_bar
 from lse.cli.progress import bar
-from lse.cli.selection import Days, Selection, choose, days, takes_selection
+from lse.cli.selection import Days, Selection, days, takes_selection
 from lse.errors import UsageError
 from lse.models import ProjectDay
+from lse.models.choice import choose
 from lse.sources._http import RateLimit
 from lse.sources._limits import Rate
 
