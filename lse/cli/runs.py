@@ -32,9 +32,7 @@ Inputs = Annotated[bool, typer.Option("--inputs", help="Show the inputs.")]
 Outputs = Annotated[bool, typer.Option("--outputs", help="Show the outputs.")]
 After = Annotated[str | None, typer.Option(help="Go on behind this cursor, which the page before gave.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many runs.")]
-Identifier = Annotated[
-    str, typer.Argument(metavar="ID", help="The id of a run, a trace or a feedback record.")
-]
+Identifier = Annotated[str, typer.Argument(help="The id of a run, a trace or a feedback record.")]
 
 
 @app.command("list")
