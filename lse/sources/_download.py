@@ -13,8 +13,8 @@ from lse.archive.files import atomic_file
 from lse.archive.layout import content_file_name
 from lse.archive.links import Link
 from lse.errors import LseError, TemporaryError
+from lse.langsmith.http import Patience
 from lse.models import StoredFile
-from lse.sources._http import Patience
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from lse.langsmith.limits import LIMITS, Rate
 from lse.sources import Project, Window
-from lse.sources._limits import LIMITS, Rate
 
 _SKEW = timedelta(seconds=60)
 _LONGEST_WINDOW = timedelta(days=400)

@@ -11,8 +11,8 @@ from threading import Event
 from lse.archive.assemble import SpoolIndex, index_spool
 from lse.archive.spool import Spool
 from lse.errors import TemporaryError
+from lse.langsmith.http import NotServed, Refused
 from lse.sources import Counts, Source, Window
-from lse.sources._http import NotServed, Refused
 from lse.sources._read_apis import late_from
 
 logger = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from lse.archive.jsontext import MalformedJson, elements, fields
 from lse.archive.links import Link, links_of
 from lse.archive.trace_file import single_line
 from lse.errors import TemporaryError, UsageError
+from lse.langsmith.http import Call, LangSmithHttp, NotServed, Patience, TooMuch
+from lse.langsmith.limits import LIMITS
 from lse.models import RawRun, StoredFile
 from lse.settings import Settings
 from lse.sources import Cost, Counts, Page, Project, Window
 from lse.sources._download import Downloads, FileRefused, LinkExpired
-from lse.sources._http import Call, LangSmithHttp, NotServed, Patience, TooMuch
-from lse.sources._limits import LIMITS
 from lse.sources._read_apis import V1, V2, ReadApi, late_from
 
 logger = logging.getLogger(__name__)

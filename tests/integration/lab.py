@@ -10,13 +10,13 @@ import psycopg
 
 from lse.archive.layout import archived_files
 from lse.archive.trace_file import read_trace_file
+from lse.langsmith.http import Patience
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import full_sweep, verify
 from lse.resources import Resources
 from lse.sandbox import Sandbox
 from lse.sandbox.sample import SampleDay, write_sample
 from lse.settings import load_settings
-from lse.sources._http import Patience
 from lse.sources.langsmith import LangSmithSource
 
 KEY = "sandbox-key"

@@ -17,6 +17,8 @@ from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import UNPLACED, archived_files, trace_files
 from lse.archive.trace_file import read_trace_file
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError, UsageError
+from lse.langsmith.http import Patience
+from lse.langsmith.limits import LIMITS
 from lse.models import ProjectDay, RawRun, StepResult, Trace
 from lse.pipeline import fetch, full_sweep, pack, restore
 from lse.resources import Resources
@@ -24,8 +26,6 @@ from lse.sandbox.faults import Rule
 from lse.sandbox.langsmith import LangSmithServer
 from lse.settings import load_settings
 from lse.sources import Counts, Project, Window, _walk
-from lse.sources._http import Patience
-from lse.sources._limits import LIMITS
 from lse.sources._read_apis import V1, V2
 from lse.sources.langsmith import LangSmithSource
 

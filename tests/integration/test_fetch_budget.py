@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from lse.langsmith.http import _UNEVEN, RateLimit
+from lse.langsmith.limits import Rate
 from lse.models import ProjectDay
 from lse.pipeline import fetch
 from lse.resources import Resources
 from lse.sandbox.langsmith import LangSmithServer
 from lse.settings import load_settings
 from lse.sources import _walk
-from lse.sources._http import _UNEVEN, RateLimit
-from lse.sources._limits import Rate
 from lse.sources._read_apis import V1, V2
 
 DAY = ProjectDay("chat", date(2026, 1, 5))
@@ -88,13 +88,13 @@ def test_calls_keep_clear_of_the_rate_by_the_time_they_may_differ_on_their_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, sent = datetime(2026, 1, 5, tzinfo=UTC).timestamp(), []
-    monkeypatch.setattr("lse.sources._http.time.monotonic", lambda: now)
+    monkeypatch.setattr("lse.langsmith.http.time.monotonic", lambda: now)
 
     def sleep(seconds: float) -> None:
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr("lse.sources._http.time.sleep", sleep)
+    monkeypatch.setattr("lse.langsmith.http.time.sleep", sleep)
     limit = RateLimit(Rate(10, 10))
     for _ in range(25):
         limit.wait()

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import pytest
 import requests
-from hypothesis import Phase
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -23,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lse.archive.fetch_record import read_fetch_record
 from lse.archive.layout import trace_files
 from lse.errors import TemporaryError
+from lse.langsmith.http import Patience
 from lse.models import ProjectDay, StepResult
 from lse.pipeline import fetch
 from lse.resources import Resources
@@ -30,7 +30,6 @@ from lse.sandbox.faults import Rule
 from lse.sandbox.langsmith import LangSmithServer
 from lse.settings import load_settings
 from lse.sources import Project, Window, _walk
-from lse.sources._http import Patience
 from lse.sources._read_apis import V1, V2
 from lse.sources.langsmith import LangSmithSource
 

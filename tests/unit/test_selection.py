@@ -17,10 +17,10 @@ from lse.cli.output import print_table, progress_bar
 from lse.cli.progress import bar
 from lse.cli.selection import Days, Selection, days, takes_selection
 from lse.errors import UsageError
+from lse.langsmith.http import RateLimit
+from lse.langsmith.limits import Rate
 from lse.models import ProjectDay
 from lse.models.choice import choose
-from lse.sources._http import RateLimit
-from lse.sources._limits import Rate
 
 TODAY = date(2026, 3, 2)
 FIVE = date(2026, 1, 5)

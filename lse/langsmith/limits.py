@@ -1,4 +1,4 @@
-"""The request rates of `_limits.toml`."""
+"""The request rates of `limits.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -13,6 +13,6 @@ class Rate:
     seconds: float
 
 
-_FILE = Path(__file__).with_name("_limits.toml")
+_FILE = Path(__file__).with_name("limits.toml")
 LIMITS = {name: Rate(**limit) for name, limit in tomllib.loads(_FILE.read_text("utf-8")).items()}
 """The published rates by name."""

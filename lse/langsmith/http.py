@@ -23,8 +23,8 @@ from langsmith.utils import LangSmithError
 from urllib3.util import Retry
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
+from lse.langsmith.limits import LIMITS, Rate
 from lse.settings import Settings
-from lse.sources._limits import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,11 @@ class NotServed(LseError):
 
 
 class Refused(LseError):
-    """The server says the request itself is wrong (400, 409, 413, 422)."""
+    """The server says the request itself is wrong (400, 413, 422)."""
+
+
+class Conflict(Refused):
+    """The server says that what was sent is there already (409)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +182,21 @@ class LangSmithHttp:
         """Close the connections."""
         self._session.close()
 
+    def sdk(self, what: str, work: Callable[[Client], T]) -> T:
+        """What `work` gives when it calls LangSmith through the SDK's client; it is done once, see `retry`.
+
+        `what` names the work in messages. Errors are those of `call`.
+        """
+        self._wait_for(LIMITS["general"])
+        try:
+            return work(self._client)
+        except LangSmithError as error:
+            raise _own_cause(error, what) from None
+        except (ValueError, KeyError, TypeError) as error:  # what the SDK makes of answers of an odd form
+            raise TemporaryError(f"LangSmith's answer to {what} is odd ({type(error).__name__}).") from None
+
     def _send(self, call: Call) -> bytes:
-        if self._limited:
-            self._limits.setdefault(call.rate, RateLimit(call.rate)).wait()
+        self._wait_for(call.rate)
         kwargs: dict[str, Any] = {"params": call.query} if call.query else {}
         if call.body is not None:
             kwargs["data"] = json.dumps(call.body).encode()
@@ -189,6 +205,10 @@ class LangSmithHttp:
         except LangSmithError as error:
             # The SDK wraps whatever the session raises; ours is the cause.
             raise _own_cause(error, call.path) from None
+
+    def _wait_for(self, rate: Rate) -> None:
+        if self._limited:
+            self._limits.setdefault(rate, RateLimit(rate)).wait()
 
     def _stop(self, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
@@ -314,6 +334,8 @@ def _raise_final(status: int, path: str, from_langsmith: bool) -> NoReturn:
             f"LangSmith redirects {path} ({status}); a key is never sent to another address.",
             hint="Set LANGSMITH_ENDPOINT to the final address.",
         )
+    if status == 409:
+        raise Conflict(f"LangSmith says that {path} is there already (409).")
     raise Refused(f"LangSmith refused the request to {path} ({status}).")
 
 
