@@ -103,6 +103,7 @@ class Assets(Base):
     def upload_examples(self, request: Request) -> Response:
         body = ingest.decode(request.body, request.headers.get("Content-Encoding", ""))
         sent = multipart_examples(ingest.multipart(body, request.headers.get("Content-Type", "")))
+        self.datasets.refuse_known(sent)
         now, made = self.state.now(), []
         for example_id, (members, files) in sent.items():
             example = self.datasets.add(request.params["id"], self._with_run(members), now, example_id)
@@ -112,12 +113,27 @@ class Assets(Base):
 
     @route("POST", "/examples/bulk")
     def create_examples(self, request: Request) -> Response:
-        texts = ingest.elements(request.body)
-        return array(self._create(text).text(self.state.presigned) for text in texts)
+        sent = [ingest.members(text) for text in ingest.elements(request.body)]
+        self.datasets.refuse_known(ingest.string(members.get("id")) for members in sent)
+        return array([self._create(members).text(self.state.presigned) for members in sent])
+
+    @route("PATCH", "/examples/bulk")
+    def update_examples(self, request: Request) -> Response:
+        sent = [ingest.members(text) for text in ingest.elements(request.body)]
+        for members in sent:
+            self.datasets.change(ingest.string(members.get("id")), members, self.state.now())
+        return json_response({"message": f"{len(sent)} examples updated"})
+
+    @route("DELETE", "/examples")
+    def delete_examples(self, request: Request) -> Response:
+        found = [self.datasets.example(text) for text in request.query.get("example_ids", [])]
+        for example in found:
+            self._delete(example)
+        return json_response({"message": f"{len(found)} examples deleted"})
 
     @route("POST", "/examples")
     def create_example(self, request: Request) -> Response:
-        return raw_json(self._create(request.body).text(self.state.presigned))
+        return raw_json(self._create(ingest.members(request.body)).text(self.state.presigned))
 
     @route("GET", "/examples")
     def list_examples(self, request: Request) -> Response:
@@ -139,12 +155,13 @@ class Assets(Base):
 
     @route("DELETE", "/examples/{id}")
     def delete_example(self, request: Request) -> Response:
-        example = self.datasets.example(request.params["id"])
-        del self.datasets.get(example.dataset_id).examples[example.id]
+        self._delete(self.datasets.example(request.params["id"]))
         return json_response({"message": "Example deleted"})
 
-    def _create(self, text: bytes) -> Example:
-        members = ingest.members(text)
+    def _delete(self, example: Example) -> None:
+        del self.datasets.get(example.dataset_id).examples[example.id]
+
+    def _create(self, members: dict[str, bytes]) -> Example:
         dataset_id = ingest.string(members.get("dataset_id"))
         return self.datasets.add(dataset_id, self._with_run(members), self.state.now())
 

@@ -119,6 +119,25 @@ class Datasets:
                 return found
         raise BadRequest("Example not found", 404)
 
+    def refuse_known(self, ids: Iterable[str]) -> None:
+        """`BadRequest` (409) when one of `ids` is taken: nothing of an upload is stored then.
+
+        What LangSmith itself does is not documented; this is the answer that is hardest on a client.
+        """
+        known = {example_id for dataset in self._by_id.values() for example_id in dataset.examples}
+        if any(example_id.lower() in known for example_id in ids):
+            raise BadRequest("Example already exists", 409)
+
+    def change(self, example_id: str, sent: Mapping[str, bytes], now: datetime) -> None:
+        """Put other members into an example, those that `sent` names; `BadRequest` (404) without one."""
+        example = self.example(example_id)
+        found = {key: sent[key] for key in ("inputs", "outputs") if key in sent}
+        if "metadata" in sent or "split" in sent:
+            values = {key: lenient(sent[key]) for key in ("split", "metadata") if key in sent}
+            found["metadata"] = _metadata(sent.get("metadata", b"{}"), values)
+        example.members |= found
+        example.modified = now
+
     def add(self, dataset_id: str, sent: Mapping[str, bytes], now: datetime, example_id: str = "") -> Example:
         """A new example from the members that a client sent; its `split` goes into the metadata."""
         dataset = self.get(dataset_id)
