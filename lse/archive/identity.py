@@ -15,7 +15,22 @@ class Unplaced(ValueError):
     """The text names no run or no trace. The message quotes no content."""
 
 
+class _Run(msgspec.Struct):
+    """What nearly every run holds, in the kinds that it has there."""
+
+    id: UUID
+    trace_id: UUID
+    parent_run_id: UUID | None = None
+    parent_run_ids: list[UUID] | None = None
+    dotted_order: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    status: str | None = None
+
+
 class _Fields(msgspec.Struct):
+    """The same members of any other run."""
+
     id: Any = None
     trace_id: Any = None
     parent_run_id: Any = None
@@ -36,14 +51,32 @@ class _FeedbackFields(msgspec.Struct):
     run_id: Any = None
 
 
-_decode_run = msgspec.json.Decoder(_Fields).decode
+class _Ids(msgspec.Struct):
+    id: UUID
+    trace_id: UUID
+
+
+_decode_ids = msgspec.json.Decoder(_Ids).decode
+_decode_run = msgspec.json.Decoder(_Run).decode
+_decode_fields = msgspec.json.Decoder(_Fields).decode
 _decode_retention = msgspec.json.Decoder(_RetentionFields).decode
 _decode_feedback = msgspec.json.Decoder(_FeedbackFields).decode
 
 
 def identify_run(text: bytes) -> RawRun:
     """The run that `text` holds, in either of LangSmith's shapes. Raises `Unplaced`."""
-    fields = _read(text, _Fields, _decode_run)
+    try:
+        run = _decode_run(text)
+        started = _in_utc(run.start_time) if run.start_time else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
+        return _identify_odd_run(text)
+    parent = run.parent_run_id or (run.parent_run_ids[-1] if run.parent_run_ids else None)
+    ended = run.end_time is not None or _has_ended(run.status)
+    return RawRun(run.id, run.trace_id, parent, run.dotted_order, ended, text, started)
+
+
+def _identify_odd_run(text: bytes) -> RawRun:
+    fields = _read(text, _Fields, _decode_fields)
     order = fields.dotted_order if isinstance(fields.dotted_order, str) else ""
     return RawRun(
         id=_uuid(fields.id, "id"),
@@ -54,6 +87,19 @@ def identify_run(text: bytes) -> RawRun:
         text=text,
         started=utc_time(fields.start_time),
     )
+
+
+def ids_of(text: bytes) -> tuple[UUID, UUID]:
+    """(run id, trace id) of the run that `text` holds, as `identify_run` says them. Raises `Unplaced`.
+
+    In a quarter of the time, since a comparison asks it of every run.
+    """
+    try:
+        ids = _decode_ids(text)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        run = identify_run(text)
+        return run.id, run.trace_id
+    return ids.id, ids.trace_id
 
 
 def identify_feedback(text: bytes) -> RawFeedback:
@@ -110,7 +156,10 @@ def _uuid(value: Any, name: str) -> UUID:
 def utc_time(value: Any) -> datetime | None:
     """An ISO time as aware UTC; LangSmith's v1 leaves the zone out and means UTC."""
     try:
-        time = datetime.fromisoformat(value)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return _in_utc(datetime.fromisoformat(value))
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _in_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
+from msgspec import structs
+
 from lse.archive.files import blocks_of, lines_of
 from lse.archive.layout import UNPLACED, archived_files, content_file_name, trace_of_file
 from lse.archive.links import ATTACHMENT, fill_in
@@ -43,7 +45,7 @@ class DayReader:
         if not payloads:
             return trace
         runs = [
-            replace(run, resolved=fill_in(run.text, payloads[run.id])) if run.id in payloads else run
+            structs.replace(run, resolved=fill_in(run.text, payloads[run.id])) if run.id in payloads else run
             for run in trace.runs
         ]
         return replace(trace, runs=tuple(runs))

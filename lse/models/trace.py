@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import Struct
+
 
 def content_hash(text: bytes) -> UUID:
     """The first 128 bits of the SHA-256 of `text`, as a UUID.
@@ -14,8 +16,7 @@ def content_hash(text: bytes) -> UUID:
     return UUID(bytes=hashlib.sha256(text).digest()[:16])
 
 
-@dataclass(frozen=True, slots=True)
-class RawRun:
+class RawRun(Struct, frozen=True):
     """One run: the exact JSON text the server sent, and the few values that place it."""
 
     id: UUID

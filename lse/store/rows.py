@@ -105,7 +105,7 @@ def sanitize(text: bytes) -> tuple[bytes, bool]:
 
     jsonb refuses both, and the refusal would take the whole batch along. The archive keeps the exact text.
     """
-    if not _SUSPECT.search(text):
+    if b"\\" not in text or not _SUSPECT.search(text):
         return text, False
     replaced = _ESCAPE.sub(_storable_escape, text)
     return replaced, replaced != text
