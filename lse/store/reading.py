@@ -15,11 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import Connection, ServerCursor, errors
-from psycopg.rows import RowFactory, class_row, dict_row
+from psycopg.rows import RowFactory, class_row, dict_row, tuple_row
 
 from lse.errors import TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.store import revisions
+from lse.store.ahead import made_ahead
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import read_queries
 
@@ -29,6 +30,7 @@ _GRACE = 30.0
 
 _ROWS_AT_ONCE = 2_000
 _PAYLOADS_AT_ONCE = 20
+_RUNS_AT_ONCE = 200
 
 
 def _composed(queries: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -182,6 +184,18 @@ class Reader:
         parameters = {"run_date": place.run_date, "trace_id": place.trace_id, "run_id": place.run_id}
         return self._stream(READING["payloads"], parameters, _pair, _PAYLOADS_AT_ONCE)
 
+    def runs_with_feedback(self, day: ProjectDay) -> Iterator[tuple[str, str, int, str, str | None]]:
+        """Every run of `day`, those of a trace together; streamed while the caller works on the ones before.
+
+        Each as (trace_id, run_id, start in microseconds since 1970, the run as JSON, the feedback records on
+        it as a JSON array or None).
+        """
+        parameters = {"project": day.project, "run_date": day.day}
+        for rows in made_ahead(
+            self._blocks(READING["runs_with_feedback"], parameters, tuple_row, _RUNS_AT_ONCE)
+        ):
+            yield from rows
+
     def search(
         self,
         text: str,
@@ -241,11 +255,17 @@ class Reader:
     def _stream(
         self, statement: bytes, parameters: Mapping[str, Any], factory: RowFactory[Any], at_once: int
     ) -> Iterator[Any]:
+        for rows in self._blocks(statement, parameters, factory, at_once):
+            yield from rows
+
+    def _blocks(
+        self, statement: bytes, parameters: Mapping[str, Any], factory: RowFactory[Any], at_once: int
+    ) -> Iterator[list[Any]]:
         with self._connected() as connection, connection.cursor("reading", row_factory=factory) as cursor:
             with deadline(connection, self._timeout + _GRACE):
                 cursor.execute(statement, parameters)
             while rows := self._next(connection, cursor, at_once):
-                yield from rows
+                yield rows
 
     def _next(self, connection: Connection[Any], cursor: ServerCursor[Any], at_once: int) -> list[Any]:
         with deadline(connection, self._timeout + _GRACE):

@@ -93,3 +93,13 @@ where changed_xid < pg_snapshot_xmin(pg_current_snapshot())
           > (%(xid)s::text::xid8, %(run_id)s, %(run_date)s, %(trace_id)s))
 order by changed_xid, run_id, run_date, trace_id
 limit %(limit)s
+
+-- name: runs_with_feedback
+-- The runs of a project day, those of a trace together, each with the feedback on it. Read along the index on
+-- (project, run_date, trace_id); a join in place of the inner query would have every run sorted first.
+select trace_id::text, run_id::text, (extract(epoch from start_time) * 1000000)::bigint, data::text,
+       (select jsonb_agg(feedback.data)::text from feedback
+        where feedback.run_date = runs.run_date and feedback.run_id = runs.run_id)
+from runs
+where project = %(project)s and run_date = %(run_date)s
+order by trace_id

@@ -1,0 +1,112 @@
+"""Traces as recipes see them: runs with the root first, read only as far as somebody asks."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from lse.datasets import Feedback, TracedRun
+from lse.datasets._feedback import counts, records_of, verdict_of
+from lse.datasets._hashing import exact
+from lse.datasets._paths import Path, values_at
+from lse.models import Run, parse_run
+from lse.models.filter import Condition
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class RunDocument:
+    """One run as JSON; a member is only made when it is asked for."""
+
+    def __init__(self, row: TracedRun, rule: Feedback | None) -> None:
+        self.id = row.run_id
+        self._row = row
+        self._rule = rule
+        self._values: dict[str, Any] = {}
+
+    @cached_property
+    def _members(self) -> dict[str, msgspec.Raw]:
+        return _MEMBERS.decode(self._row.data)
+
+    def member(self, name: str) -> Any:
+        """The run's top-level value `name`; None when it has none."""
+        if name not in self._values:
+            raw = self._members.get(name)
+            self._values[name] = None if raw is None else exact(raw)
+        return self._values[name]
+
+    @cached_property
+    def feedback(self) -> list[dict[str, Any]]:
+        """The feedback records on this run, oldest first."""
+        sent = exact(self._row.feedback) if self._row.feedback else []
+        return records_of(sent, self.member("feedback_stats"))
+
+    @cached_property
+    def latest_feedback(self) -> dict[str, Any]:
+        """Of each key the latest record, with its verdict."""
+        rule = self._rule
+        return {
+            record["key"]: {**record, "verdict": verdict_of(record, rule) if rule else None}
+            for record in self.feedback
+            if rule is None or record["key"] != rule.key or counts(record, rule)
+        }
+
+    def meets(self, condition: Condition) -> bool:
+        """Whether the run meets a condition of the kind that reports have."""
+        return condition.matches(self._run, self._row.data.encode())
+
+    @cached_property
+    def _run(self) -> Run:
+        return parse_run(self._row.data.encode())
+
+    def values_at(self, path: Path) -> Iterator[Any]:
+        """What `path` leads to in this run."""
+        first, rest = path[0], path[1:]
+        top = self.latest_feedback if first == "feedback" else self.member(str(first))
+        return values_at(top, rest)
+
+
+class TraceDocument:
+    """A trace: its root, and its runs with the root first and the others in dotted order."""
+
+    def __init__(self, trace_id: str, rows: Sequence[TracedRun], rule: Feedback | None = None) -> None:
+        self.id = trace_id
+        self._rows = {row.run_id: row for row in rows}
+        self._rule = rule
+
+    @property
+    def started(self) -> int:
+        """When the root started, in microseconds since 1970."""
+        return self._rows[self.id].started
+
+    @cached_property
+    def root(self) -> RunDocument | None:
+        """The root run; None when it is not archived."""
+        row = self._rows.get(self.id)
+        return RunDocument(row, self._rule) if row else None
+
+    @cached_property
+    def _children(self) -> list[RunDocument]:
+        others = [RunDocument(row, self._rule) for row in self._rows.values() if row.run_id != self.id]
+        return sorted(others, key=lambda run: (str(run.member("dotted_order") or ""), run.id))
+
+    def runs(self) -> Iterator[RunDocument]:
+        """The root, then its descendants; those are only read when the root did not suffice."""
+        if self.root is not None:
+            yield self.root
+        yield from self._children
+
+    def has_feedback(self) -> bool:
+        """Whether any run may have feedback; needs no run to be read."""
+        return any(
+            row.feedback or '"comments"' in row.data or '"verdict"' in row.data for row in self._rows.values()
+        )
+
+
+def traces(rows: Iterable[TracedRun], rule: Feedback | None = None) -> Iterator[TraceDocument]:
+    """The traces of `rows`, in which the runs of a trace stand together."""
+    for trace_id, members in groupby(rows, key=attrgetter("trace_id")):
+        yield TraceDocument(trace_id, list(members), rule)
