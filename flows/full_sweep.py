@@ -1,29 +1,16 @@
-"""The flow `full-sweep`: one project day fetched, packed, uploaded, loaded and verified.
-
-One task per step. The ledger and the archive are the checkpoint, so nothing is cached or persisted: a run
-that is repeated finds out by itself what is already done.
-"""
+"""The flow `full-sweep`: one project day fetched, packed, uploaded, loaded and verified."""
 
 import datetime as dt
 from typing import Any
 
-from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows import _common
+from flows import _common, _days
 from lse.errors import LseError
-from lse.models import ProjectDay, StepResult
-from lse.pipeline import full_sweep as sweep
-from lse.pipeline import run_step
+from lse.models import ProjectDay
 from lse.resources import Resources
 from lse.settings import load_settings
-
-
-@task(**_common.STEP)
-def step(name: str, resources: Resources, day: ProjectDay) -> StepResult:
-    """One step of one project day. Only failures that may pass are retried."""
-    return run_step(name, resources, day)
 
 
 @flow(name="full-sweep", flow_run_name=_common.run_name, persist_result=False)
@@ -51,33 +38,11 @@ def full_sweep(
     """
     day = ProjectDay(project, _common.the_day(date, days_ago))
     flags = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
-    skip = {name for name, skipped in flags.items() if skipped}
+    skip = {name for name, left_out in flags.items() if left_out}
     try:
         with Resources(load_settings()) as resources:
-            results = sweep(resources, day, skip=skip, force=force, run=_run_as_task)
-    except LseError as error:  # a busy day or a wrong setting: no step was begun
-        results = [_common.failure(error)]
-    _publish(day, results)
-    return _common.final_state(results)
-
-
-def _run_as_task(name: str, resources: Resources, day: ProjectDay) -> StepResult:
-    return step.with_options(name=name, task_run_name=name)(name, resources, day)
-
-
-def _publish(day: ProjectDay, results: list[StepResult]) -> None:
-    """The summary as a table artifact, one history per project."""
-    create_table_artifact(
-        key=_common.artifact_key("full-sweep", day.project),
-        table=[
-            {
-                "step": result.step,
-                "state": result.state,
-                "seconds": result.figures.get("seconds"),
-                "summary": result.summary,
-                "next": result.hint,
-            }
-            for result in results
-        ],
-        description=f"Full sweep of {day}",
-    )
+            done = _days.work_on(resources, day, _days.sweeping(skip, force))
+    except LseError as error:
+        return _common.final_state([_common.failure(error)])
+    _days.publish_day(done)
+    return _common.final_state(done.results)

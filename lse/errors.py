@@ -15,6 +15,8 @@ trace text, keys or passwords: foreign errors are translated where they enter, b
 """
 
 import errno
+import traceback
+from pathlib import Path
 
 
 class LseError(Exception):
@@ -94,3 +96,13 @@ def from_os_error(error: OSError) -> LseError:
     if error.errno in _WRONG_PLACE:
         return UsageError(message, hint="Check the path.")
     return TemporaryError(message, hint="Try again.")
+
+
+def unexpected(error: Exception) -> LseError:
+    """An error nobody foresaw: its kind and the place, without its text, which may quote a trace."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return LseError(
+        f"Unexpected {type(error).__name__} at {place}. This is a fault of lse.",
+        hint="`lse -vv ...` shows the details, which may quote traces; mind that when you report it.",
+    )

@@ -8,13 +8,11 @@ import logging
 import os
 import signal
 import sys
-import traceback
-from pathlib import Path
 from types import FrameType
 
 from typer import Abort
 
-from lse.errors import Interrupted, LseError, UsageError, from_os_error
+from lse.errors import Interrupted, LseError, UsageError, from_os_error, unexpected
 
 
 def main() -> None:
@@ -59,17 +57,7 @@ def _translate(error: Exception) -> LseError:
         return Interrupted("Stopped; nothing was changed.")
     if say := getattr(error, "format_message", None):  # how Typer's parser marks what a user may put right
         return UsageError(say(), hint="`--help` after a command shows what it takes.")
-    return _unexpected(error)
-
-
-def _unexpected(error: Exception) -> LseError:
-    """An error nobody foresaw: its kind and the place, without its text, which may quote a trace."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    return LseError(
-        f"Unexpected {type(error).__name__} at {place}. This is a fault of lse.",
-        hint="`lse -vv ...` shows the details, which may quote traces; mind that when you report it.",
-    )
+    return unexpected(error)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form signal asks for

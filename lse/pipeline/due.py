@@ -57,7 +57,7 @@ def due_days(
 def rotation(resources: Resources, projects: Iterable[str] | None, part: int, parts: int) -> list[ProjectDay]:
     """The days of `projects`, or of all, that belong to `part` of `parts`, counted from 1.
 
-    By project and day. Each day belongs to one part for ever, and neighbours to different ones, so that `parts`
+    By project and day. Each day belongs to one part for ever, and neighbours to different ones: `parts`
     rotations see every archived day once.
     """
     known = known_days(resources)

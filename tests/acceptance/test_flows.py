@@ -1,9 +1,10 @@
 """The flows through Prefect's own test harness, and the command that runs a flow without a server."""
 
 import asyncio
+import importlib
 import os
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_a_sweep_is_completed_and_publishes_its_summary(configured: Lse) -> None
 
     assert (state.type.value, state.message) == ("COMPLETED", "5 steps done")
     summary = artifacts("full-sweep-chat-research")[0]
-    assert summary.description == "Full sweep of chat-research/2025-09-14"
+    assert summary.description.startswith("chat-research/2025-09-14: ")
     assert [step in summary.data for step in ALL_STEPS] == [True] * 5
 
 
@@ -83,9 +84,10 @@ def test_steps_that_are_skipped_are_left_out(configured: Lse) -> None:
 def test_a_sweep_whose_upload_fails_is_failed_and_has_still_loaded(
     configured: Lse, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from flows import _days
     from flows import full_sweep as module
 
-    monkeypatch.setattr(module, "step", module.step.with_options(retries=0))
+    monkeypatch.setattr(_days, "step", _days.step.with_options(retries=0))
     written.sandbox.drive.faults.add(
         Rule(operation=".*", do={"status": 403, "reason": "insufficientFilePermissions"}, times=None)
     )
@@ -111,6 +113,79 @@ def test_a_report_is_published_as_a_csv_file_a_link_and_a_table(configured: Lse)
     assert file.read_text().startswith("Date,Total Traces,Zenrows Errors,Error Rate\n2025-09-14,5,")
     assert file.as_uri() in artifacts("zenrows-errors-chat-research-csv")[0].data
     assert '"Total Traces": "5"' in artifacts("zenrows-errors-chat-research")[0].data
+
+
+def test_a_sweep_of_what_is_due_goes_on_past_a_day_that_fails(
+    configured: Lse, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import _common, _days, sweep
+
+    monkeypatch.setattr(_days, "step", _days.step.with_options(retries=0))
+    monkeypatch.setattr(_common, "due_date", lambda: LAST_DAY + timedelta(days=1))
+    failing = Rule(operation=".*", do={"status": 403, "reason": "insufficientFilePermissions"}, times=99)
+    configured("archive", "full-sweep", "-p", PROJECT, "-d", "2025-09-13", "--skip-upload", "--skip-verify")
+    written.sandbox.drive.faults.add(failing)
+
+    state = sweep.sweep(projects=["chat-*"], at_once=2, return_state=True)
+    written.sandbox.drive.faults.clear()
+    again = sweep.sweep(projects=["chat-*"], return_state=True)
+
+    done = {str(each.day): each.good for each in state.result(raise_on_failure=False)}
+    assert set(done) >= {"chat-research/2025-09-13", "chat-research/2025-09-14"}
+    assert (state.type.value, again.type.value) == ("FAILED", "COMPLETED")
+    assert state.message.startswith(f"{len(done)} project days: ")
+    assert "upload failed" in state.message
+    assert "chat-research" in artifacts("sweep")[0].data
+
+
+def test_a_backfill_takes_each_day_of_its_range_and_says_so_in_its_name(configured: Lse) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.sweep import backfill
+
+    state = backfill(
+        projects=[PROJECT], start=date(2025, 9, 13), end=LAST_DAY, skip={"upload"}, return_state=True
+    )
+
+    assert (state.type.value, state.message) == ("COMPLETED", "2 project days done")
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(state.state_details.flow_run_id).name
+    assert name == "backfill/chat-research/2025-09-13 to 2025-09-14"
+
+
+def test_a_rotation_compares_its_part_and_prune_says_what_would_go(configured: Lse) -> None:
+    from flows.care import prune, verify_rotation
+
+    configured("archive", "full-sweep", "-p", PROJECT, "-d", LAST_DAY.isoformat())
+
+    compared = verify_rotation(parts=1, return_state=True)
+    pruned = prune(keep_days=30, max_share=100, return_state=True)
+
+    assert (compared.type.value, compared.message) == ("COMPLETED", "1 project days done")
+    assert pruned.type.value == "COMPLETED"
+    assert pruned.message.startswith("1 day, ")
+    assert pruned.message.endswith(" would go to the trash")
+
+
+@pytest.mark.parametrize(
+    "module", ["flows.full_sweep", "flows.sweep", "flows.care", "flows.reports"], ids=lambda name: name[6:]
+)
+def test_each_flow_describes_each_of_its_parameters(module: str) -> None:
+    from prefect import Flow
+
+    flows = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Flow)]
+
+    assert flows
+    for flow in flows:
+        described = {name: "description" in schema or name for name, schema in described_of(flow).items()}
+        assert described == dict.fromkeys(described, True)
+
+
+def described_of(flow: Any) -> dict[str, Any]:
+    """The schema of each parameter, as the user interface reads it."""
+    from prefect.utilities.callables import parameter_schema
+
+    return dict(parameter_schema(flow).properties)
 
 
 @pytest.mark.parametrize(

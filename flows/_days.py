@@ -1,0 +1,223 @@
+"""Project days in a flow: a task per day, a task per step, and what people see of them.
+
+The ledger and the archive are the checkpoint, so nothing is cached or persisted: a run that is repeated finds
+out by itself what is already done.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from queue import LifoQueue
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import _common
+from lse.errors import LseError, unexpected
+from lse.models import ProjectDay, StepResult
+from lse.models.choice import choose
+from lse.pipeline import archived_projects, full_sweep, run_step
+from lse.resources import Resources
+from lse.settings import load_settings
+
+SHOWN = 500
+"""Rows of a table artifact; the server refuses events above 1.5 MB (measured)."""
+
+_NAMED = 10
+"""How many days that are not as they should be the message of a flow's end names."""
+
+Work = Callable[[Resources, ProjectDay], Sequence[StepResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class DayDone:
+    """What was done of one project day. `waited` are the seconds of it that the source's rates cost."""
+
+    day: ProjectDay
+    results: tuple[StepResult, ...]
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether every step is as it should be."""
+        return not _common.wrong(self.results)
+
+    @property
+    def partial(self) -> bool:
+        """Whether no step failed, but something is missing or differs."""
+        return not self.good and not any(result.state == "failed" for result in self.results)
+
+
+@task(**_common.STEP)
+def step(name: str, resources: Resources, day: ProjectDay) -> StepResult:
+    """One step of one project day. Only failures that may pass are retried."""
+    try:
+        return run_step(name, resources, day)
+    except (LseError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: what Prefect stores must not quote a trace
+        raise unexpected(error) from None
+
+
+def run_as_task(name: str, resources: Resources, day: ProjectDay) -> StepResult:
+    """One step as a task run called after it."""
+    return step.with_options(name=name, task_run_name=name)(name, resources, day)
+
+
+def sweeping(skip: Set[str], force: bool) -> Work:
+    """The work of a sweep: each step as a task, but those of `skip`, which are named as in the pipeline."""
+    return lambda resources, day: full_sweep(resources, day, skip=skip, force=force, run=run_as_task)
+
+
+def work_on(resources: Resources, day: ProjectDay, work: Work) -> DayDone:
+    """`work` on one day; whatever made it impossible is a failed step."""
+    begin, waited = time.monotonic(), resources.waited()
+    try:
+        results = tuple(work(resources, day))
+    except LseError as error:  # a busy day or a wrong setting: no step was begun
+        results = (_common.failure(error),)
+    seconds = round(time.monotonic() - begin, 3)
+    return DayDone(day, results, seconds, round(resources.waited() - waited, 3))
+
+
+@task(name="project-day", **_common.ONCE)
+def project_day(day: ProjectDay, work: Work, idle: "LifoQueue[Resources]") -> State[DayDone]:
+    """`work` on one day, and the table of its steps; failed when a step is not as it should be."""
+    resources = idle.get()
+    try:
+        done = work_on(resources, day, work)
+    finally:
+        idle.put(resources)
+    publish_day(done)
+    if done.good:
+        return Completed(message=f"{len(done.results)} steps done", data=done)
+    return Failed(message=_common.said(done.results), data=done)
+
+
+def each_day(days: Sequence[ProjectDay], work: Work, at_once: int) -> list[DayDone]:
+    """`work` on each of `days`, `at_once` side by side, with a bar on the run's page. None stops another."""
+    bar = create_progress_artifact(0.0, description=f"0 of {len(days)} project days")
+    finished: list[DayDone] = []
+    threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
+    with _opened(at_once) as idle, threads as runner:
+        futures: dict[PrefectFuture[Any], ProjectDay] = {}
+        for day in days:
+            named = project_day.with_options(task_run_name=str(day))
+            futures[runner.submit(named, {"day": day, "work": work, "idle": idle})] = day
+        for future in as_completed(list(futures)):
+            future.wait()  # or its state would be asked of the server, which may be behind
+            finished.append(_done(futures[future], future.state))
+            share = 100 * len(finished) / len(days)
+            told = f"{len(finished)} of {len(days)} project days"
+            update_progress_artifact(cast(UUID, bar), share, told)  # a coroutine only in asynchronous flows
+    return sorted(finished, key=lambda done: (done.day.day, done.day.project))
+
+
+def final_state(done: Sequence[DayDone]) -> State[Any]:
+    """Completed when every day is as it should be, else Failed; the message counts, and names a few."""
+    bad = [each for each in done if not each.good]
+    if not bad:
+        return Completed(message=f"{len(done)} project days done", data=list(done))
+    partial = sum(each.partial for each in bad)
+    named = "; ".join(f"{each.day}: {_common.said(each.results)}" for each in bad[:_NAMED])
+    more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    counts = f"{len(done) - len(bad)} done, {partial} partial, {len(bad) - partial} failed"
+    return Failed(message=f"{len(done)} project days: {counts}. {named}{more}", data=list(done))
+
+
+def chosen(resources: Resources, projects: Sequence[str], *, archived: bool = False) -> list[str]:
+    """The projects that names and patterns stand for, at the source or, with `archived`, in the archive."""
+    if archived:
+        return choose(projects, False, lambda: archived_projects(resources))
+    return choose(projects, False, lambda: [project.name for project in resources.source.projects()])
+
+
+def skipped(skip: Iterable[_common.Skippable]) -> frozenset[str]:
+    """The steps of `skip`, named as in the pipeline."""
+    return frozenset("load" if name == "db" else name for name in skip)
+
+
+def publish_day(done: DayDone) -> None:
+    """The table of a day's steps, one history per project, and a link to what was uploaded."""
+    took = f"{done.seconds:.1f} s, {done.waited:.1f} s of them waiting for the rate limit"
+    create_table_artifact(
+        key=_common.artifact_key(flow_run.flow_name, done.day.project),
+        table=[_row(result) for result in done.results],
+        description=f"{done.day}: {took}",
+    )
+    for link in (str(result.figures.get("link", "")) for result in done.results):
+        if link.startswith("https://"):
+            create_link_artifact(
+                key=_common.artifact_key("archive", done.day.project), link=link, link_text=str(done.day)
+            )
+
+
+def publish_days(done: Sequence[DayDone]) -> None:
+    """The table of all days of the run: first those that are not as they should be."""
+    ordered = sorted(done, key=lambda each: each.good)
+    cut = f", the first {SHOWN}" if len(done) > SHOWN else ""
+    create_table_artifact(
+        key=_common.artifact_key(flow_run.flow_name),
+        table=[_summary(each) for each in ordered[:SHOWN]],
+        description=f"{len(done)} project days{cut}",
+    )
+
+
+@contextmanager
+def _opened(number: int) -> Iterator["LifoQueue[Resources]"]:
+    """So many `Resources`, each for one thread at a time: not everything that they open may be shared."""
+    idle: LifoQueue[Resources] = LifoQueue()
+    with ExitStack() as opened:
+        for _ in range(number):
+            idle.put(opened.enter_context(Resources(load_settings())))
+        yield idle
+
+
+def _done(day: ProjectDay, state: State[Any]) -> DayDone:
+    """What a task run left; one that broke off says so."""
+    left = state.result(raise_on_failure=False)
+    if isinstance(left, DayDone):
+        return left
+    error = left if isinstance(left, LseError) else LseError(f"The task run ended as {state.name}.")
+    return DayDone(day, (_common.failure(error),))
+
+
+def _row(result: StepResult) -> dict[str, Any]:
+    counts = {
+        name: value for name, value in result.figures.items() if name not in ("seconds", "path", "link")
+    }
+    return {
+        "step": result.step,
+        "state": result.state,
+        "seconds": result.figures.get("seconds"),
+        "summary": result.summary,
+        "figures": ", ".join(f"{name} {value}" for name, value in counts.items()),
+        "next": result.hint,
+    }
+
+
+def _summary(done: DayDone) -> dict[str, Any]:
+    hints = [result.hint for result in _common.wrong(done.results) if result.hint]
+    return {
+        "project": done.day.project,
+        "date": done.day.day.isoformat(),
+        "outcome": "done" if done.good else "partial" if done.partial else "failed",
+        "seconds": done.seconds,
+        "waited": done.waited,
+        "summary": _common.said(done.results),
+        "next": " ".join(hints[:1]),
+    }
