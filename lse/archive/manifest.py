@@ -43,7 +43,7 @@ class Manifest:
     @property
     def content_sha256(self) -> str:
         """SHA-256 over the lines `<path> NUL <sha256> LF`, by path: equal exactly for equal content."""
-        return _content_sha256((entry.path, entry.sha256) for entry in self.files)
+        return combined_sha256((entry.path, entry.sha256) for entry in self.files)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,7 +68,7 @@ def describe_folder(folder: Path, day: ProjectDay) -> Manifest:
 
 def content_sha256_of(folder: Path) -> str:
     """The content hash of the files in `folder`, without a look at whether they are as written."""
-    return _content_sha256((path.name, _sha256(path)) for path in archived_files(folder))
+    return combined_sha256((path.name, _sha256(path)) for path in archived_files(folder))
 
 
 def describe_file(name: str, blocks: Iterable[bytes]) -> FileEntry:
@@ -76,7 +76,7 @@ def describe_file(name: str, blocks: Iterable[bytes]) -> FileEntry:
 
     Of a trace file the form is checked, and no run is read.
     """
-    content, promised = _Hashed(blocks), content_of_file(name)
+    content, promised = Hashed(blocks), content_of_file(name)
     runs = feedback = 0
     if name in LOOSE:
         runs = sum(block.count(b"\n") for block in content)
@@ -88,7 +88,7 @@ def describe_file(name: str, blocks: Iterable[bytes]) -> FileEntry:
     return FileEntry(name, content.size, content.sha256, runs, feedback)
 
 
-class _Hashed:
+class Hashed:
     """Blocks that are hashed and measured while they go by."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
@@ -104,6 +104,7 @@ class _Hashed:
 
     @property
     def sha256(self) -> str:
+        """Of what went by, in hexadecimal."""
         return self._sha256.hexdigest()
 
 
@@ -118,7 +119,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _content_sha256(files: Iterable[tuple[str, str]]) -> str:
+def combined_sha256(files: Iterable[tuple[str, str]]) -> str:
+    """The content hash of files given as (name, SHA-256), by name."""
     return hashlib.sha256(b"".join(f"{name}\0{sha256}\n".encode() for name, sha256 in files)).hexdigest()
 
 

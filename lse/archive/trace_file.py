@@ -72,15 +72,26 @@ def open_trace(lines: Iterable[bytes], name: str) -> tuple[UUID, Iterator[Part]]
     return trace_id, _parts(remaining, trace_id, name)
 
 
-def count_texts(lines: Iterable[bytes], name: str) -> tuple[int, int]:
-    """How many runs and feedback records a trace file holds, by its form alone: no text is read.
+def open_sections(lines: Iterable[bytes], name: str) -> tuple[UUID, Iterator[Iterator[bytes]]]:
+    """The trace's id, then the texts of its runs, of its feedback, and of the entries of its files.
 
-    Raises `DamagedArchive` for a file that does not have the form.
+    By the file's form alone: no text is read. Each section is to be taken to its end before the next.
+    Raises `DamagedArchive` for a file that does not have the form, at last after the third section.
     """
     remaining = iter(lines)
-    _head(remaining, name)
-    runs, feedback, _ = (sum(1 for _ in _array_texts(remaining, end, name)) for end in _ENDS)
-    _require_end(remaining, name)
+    return UUID(_head(remaining, name)), _sections(remaining, name)
+
+
+def _sections(lines: Iterator[bytes], name: str) -> Iterator[Iterator[bytes]]:
+    for end in _ENDS:
+        yield _array_texts(lines, end, name)
+    _require_end(lines, name)
+
+
+def count_texts(lines: Iterable[bytes], name: str) -> tuple[int, int]:
+    """How many runs and feedback records a trace file holds; errors as for `open_sections`."""
+    _, sections = open_sections(lines, name)
+    runs, feedback, _ = (sum(1 for _ in texts) for texts in sections)
     return runs, feedback
 
 
@@ -128,7 +139,7 @@ def _parts(lines: Iterator[bytes], trace_id: UUID, name: str) -> Iterator[Part]:
                 raise _other_trace(name)
             yield run
         yield from map(identify_feedback, _array_texts(lines, _FILES, name))
-        yield from map(_load_file, _array_texts(lines, _TAIL, name))
+        yield from map(load_file, _array_texts(lines, _TAIL, name))
     except Unplaced as error:
         raise _damaged(name, str(error)) from error
     _require_end(lines, name)
@@ -144,7 +155,8 @@ def _dump_file(file: StoredFile) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _load_file(text: bytes) -> StoredFile:
+def load_file(text: bytes) -> StoredFile:
+    """What an entry of a trace's files says. Raises `Unplaced`."""
     try:
         fields = json.loads(text)
         return StoredFile(**{**fields, "run_id": UUID(fields["run_id"])})

@@ -1,13 +1,16 @@
 """The values that travel between the parts of `lse`: frozen, without I/O."""
 
 from lse.models.day import ProjectDay, parse_day
+from lse.models.holding import Entries, Holding, count_entries, pack_entries, read_entries
 from lse.models.inventory import Inventory
 from lse.models.results import Figure, Progress, StepResult
 from lse.models.run import Run, UnreadableRun, parse_run
 from lse.models.trace import RawFeedback, RawRun, StoredFile, Trace, content_hash
 
 __all__ = [
+    "Entries",
     "Figure",
+    "Holding",
     "Inventory",
     "Progress",
     "ProjectDay",
@@ -19,6 +22,9 @@ __all__ = [
     "Trace",
     "UnreadableRun",
     "content_hash",
+    "count_entries",
+    "pack_entries",
     "parse_day",
     "parse_run",
+    "read_entries",
 ]

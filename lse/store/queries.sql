@@ -96,20 +96,38 @@ where (run_versions.run_date, run_versions.trace_id, run_versions.run_id, run_ve
 
 -- name: empty_rollups
 -- The day's rollups are made again as a whole, so they cannot drift.
-delete from daily_rollups where project = %(project)s and run_date = %(run_date)s
+with emptied as (
+    delete from daily_rollups where project = %(project)s and run_date = %(run_date)s
+)
+delete from daily_traces where project = %(project)s and run_date = %(run_date)s
 
 -- name: fill_rollups
--- In the transaction of the load: 3 to 6 microseconds a run of the day (measured).
-insert into daily_rollups (project, run_date, name, run_type, status, model, runs, roots, traces, prompt_tokens,
-                           completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost, ended, latency)
-select project, run_date, coalesce(name, ''), coalesce(run_type, ''), coalesce(status, ''), coalesce(model, ''),
-       count(*), count(*) filter (where run_id = trace_id), count(distinct trace_id),
-       coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), coalesce(sum(total_tokens), 0),
-       coalesce(sum(prompt_cost), 0), coalesce(sum(completion_cost), 0), coalesce(sum(total_cost), 0),
-       count(end_time), coalesce(extract(epoch from sum(end_time - start_time)), 0)
-from runs
-where project = %(project)s and run_date = %(run_date)s
-group by 1, 2, 3, 4, 5, 6
+-- In the transaction of the load: some microseconds a run of the day.
+with day as (
+    select project, run_date, trace_id, run_id, coalesce(name, '') as name, coalesce(run_type, '') as run_type,
+           coalesce(status, '') as status, coalesce(model, '') as model, prompt_tokens, completion_tokens,
+           total_tokens, prompt_cost, completion_cost, total_cost, end_time - start_time as took
+    from runs
+    where project = %(project)s and run_date = %(run_date)s
+), rolled as (
+    insert into daily_rollups (project, run_date, name, run_type, status, model, runs, roots, traces,
+                               prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost,
+                               total_cost, ended, latency, latencies)
+    select project, run_date, name, run_type, status, model,
+           count(*), count(*) filter (where run_id = trace_id), count(distinct trace_id),
+           coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), coalesce(sum(total_tokens), 0),
+           coalesce(sum(prompt_cost), 0), coalesce(sum(completion_cost), 0), coalesce(sum(total_cost), 0),
+           count(took), coalesce(extract(epoch from sum(took)), 0),
+           coalesce(string_agg(int8send((extract(epoch from took) * 1000000)::bigint), ''::bytea order by took)
+                    filter (where took is not null), ''::bytea)
+    from day
+    group by project, run_date, name, run_type, status, model
+)
+insert into daily_traces (project, run_date, by_name, name, traces, failed_traces)
+select project, run_date, grouping(name) = 0, coalesce(name, ''), count(distinct trace_id),
+       count(distinct trace_id) filter (where status <> 'success')
+from day
+group by grouping sets ((project, run_date), (project, run_date, name))
 
 -- name: upsert_feedback
 -- Feedback has no unfinished state: the record that was read last counts.
@@ -152,6 +170,27 @@ order by trace_id, run_id
 select run_id, feedback_id, content_hash from feedback
 where project = %(project)s and run_date = %(run_date)s
 order by run_id, feedback_id
+
+-- name: run_entries
+-- A row for each trace, its runs' ids and hashes as one value: half the time of a row for each run (measured).
+select uuid_send(trace_id),
+       string_agg(uuid_send(run_id) || uuid_send(content_hash), ''::bytea order by run_id)
+from runs
+where project = %(project)s and run_date = %(run_date)s
+group by trace_id
+order by trace_id
+
+-- name: feedback_entries
+-- As run_entries, for the feedback of the whole day.
+select string_agg(uuid_send(feedback_id) || uuid_send(content_hash), ''::bytea order by feedback_id)
+from feedback
+where project = %(project)s and run_date = %(run_date)s
+
+-- name: count_rows
+-- How much of a day is in the store, for a look that reads no id.
+select (select count(*) from runs where project = %(project)s and run_date = %(run_date)s) as runs,
+       (select count(*) from feedback where project = %(project)s and run_date = %(run_date)s) as feedback,
+       (select count(*) from quarantine where project = %(project)s and run_date = %(run_date)s) as quarantined
 
 -- name: quarantined
 -- Without the raw bytes, which may be large.

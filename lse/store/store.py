@@ -11,7 +11,7 @@ from psycopg import Connection, ServerCursor
 from psycopg.rows import class_row, dict_row
 
 from lse.errors import BusyError
-from lse.models import ProjectDay, Trace
+from lse.models import Entries, ProjectDay, Trace
 from lse.store import revisions
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.ledger import LedgerEntry, write_entry
@@ -114,6 +114,20 @@ class Store:
         """(run_id, feedback_id, content_hash) of each feedback record of `day`, in that order; streamed."""
         return self._stream(QUERIES["feedback_hashes"], day)
 
+    def run_entries(self, day: ProjectDay) -> Iterator[tuple[UUID, Entries]]:
+        """(trace_id, entries of its runs) of each trace of `day`, in order of the ids; streamed."""
+        for trace_id, entries in self._stream(QUERIES["run_entries"], day, 1_000):
+            yield UUID(bytes=trace_id), entries
+
+    def feedback_entries(self, day: ProjectDay) -> Entries:
+        """The entries of the feedback of `day`."""
+        [[entries]] = self._stream(QUERIES["feedback_entries"], day)
+        return entries or b""
+
+    def count_rows(self, day: ProjectDay) -> dict[str, int]:
+        """How many `runs`, `feedback` records and `quarantined` texts of `day` there are."""
+        return self.query(QUERIES["count_rows"].decode(), _key(day))[0]
+
     def quarantined(self, day: ProjectDay) -> list[Quarantined]:
         """What of `day` could not be loaded, and why."""
         with self._reading() as connection, connection.cursor(row_factory=class_row(Quarantined)) as cursor:
@@ -154,12 +168,12 @@ class Store:
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE), connection.transaction():
                 yield connection
 
-    def _stream(self, statement: bytes, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
+    def _stream(self, statement: bytes, day: ProjectDay, rows_at_once: int = 10_000) -> Iterator[Any]:
         with translated(), connect(self._url) as connection:
             connection.read_only = True
             with connection.transaction(), connection.cursor(name="hashes") as cursor:
                 cursor.execute(statement, _key(day), binary=True)
-                while rows := _next_rows(connection, cursor):
+                while rows := _next_rows(connection, cursor, rows_at_once):
                     yield from rows
 
 
@@ -169,9 +183,9 @@ def _ask(connection: Connection[Any], statement: bytes, day: ProjectDay) -> bool
     return bool(row and row[0])
 
 
-def _next_rows(connection: Connection[Any], cursor: ServerCursor[Any]) -> list[Any]:
+def _next_rows(connection: Connection[Any], cursor: ServerCursor[Any], number: int) -> list[Any]:
     with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
-        return cursor.fetchmany(10_000)
+        return cursor.fetchmany(number)
 
 
 def _key(day: ProjectDay) -> dict[str, Any]:
