@@ -26,7 +26,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import _common
-from lse.errors import LseError, unexpected
+from lse.errors import LseError, from_os_error, unexpected
 from lse.models import ProjectDay, StepResult
 from lse.models.choice import choose
 from lse.pipeline import archived_projects, full_sweep, run_step
@@ -67,9 +67,11 @@ def step(name: str, resources: Resources, day: ProjectDay) -> StepResult:
     """One step of one project day. Only failures that may pass are retried."""
     try:
         return run_step(name, resources, day)
-    except (LseError, OSError):
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: what Prefect stores must not quote a trace
+    except LseError as error:
+        raise error from None  # Prefect stores the whole chain, and what others raised may quote anything
+    except OSError as error:
+        raise from_os_error(error) from None
+    except Exception as error:  # noqa: BLE001 - the last resort, for the same reason
         raise unexpected(error) from None
 
 
