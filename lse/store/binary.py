@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.numeric import DecimalBinaryDumper
+import psycopg
+from psycopg.adapt import PyFormat
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """What a binary COPY begins with: its signature, no flags, no extension."""
@@ -27,7 +28,7 @@ _length_and_date = struct.Struct(">ii").pack
 _length_and_int8 = struct.Struct(">iq").pack
 _length_and_bool = struct.Struct(">i?").pack
 _one_dimension = struct.Struct(">iiIii").pack
-_number = DecimalBinaryDumper(Decimal).dump
+_number = psycopg.adapters.get_dumper(Decimal, PyFormat.BINARY)(Decimal).dump
 
 _NULL = _length(-1)
 _UUID_LENGTH = _length(16)
