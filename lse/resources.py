@@ -2,6 +2,9 @@
 
 import fcntl
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -132,6 +135,18 @@ class Resources:
         """Where an unfinished fetch of `day` is kept."""
         return self.settings.state_dir / "fetch" / project_slug(day.project) / day.day.isoformat()
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder, gone with the block; those that killed processes left go as well."""
+        place = self.settings.state_dir / "scratch"
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with ExitStack() as held:
+            with _locked(place):
+                _remove_abandoned(place)
+                folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=place)))
+                held.enter_context(_locked(folder))
+            yield folder
+
     def now(self) -> datetime:
         """The time, UTC."""
         return datetime.now(UTC)
@@ -161,6 +176,30 @@ def _file_lock(state_dir: Path, day: ProjectDay) -> Iterator[None]:
                 f"Another process works on {day}.", hint="Run it again when that one is done."
             ) from None
         yield
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, as long as this process lives."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove the folders in `place` that no living process holds."""
+    for folder in place.iterdir():
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except BlockingIOError:
+            pass  # somebody works in it
+        finally:
+            os.close(descriptor)
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:

@@ -1,6 +1,5 @@
 """The step `restore`: trace files back from the target, or from the local zip; a whole day or one trace."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +24,9 @@ def restore(
 ) -> StepResult:
     """Bring the trace files of `day` back from the target, or else from the local zip."""
     path, stored = resources.zip_path(day), _in_target(resources, day)
-    with tempfile.TemporaryDirectory(prefix="lse-restore-") as scratch:
+    with resources.scratch() as scratch:
         if stored:
-            path = Path(scratch) / path.name
+            path = scratch / path.name
             bring(resources, stored, path, progress)
         _require(path)
         manifest, kept = restore_zip(path, resources.folder(day), day, force=force)

@@ -1,7 +1,6 @@
 """The copy of a day in the target: which object it is, what it holds, and how it comes back."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,8 +144,8 @@ def open_stored(
     Of a plain one the list of its files takes one request, and each file one more. Raises `DamagedArchive`.
     """
     if is_encrypted(stored.path):
-        with tempfile.TemporaryDirectory(prefix="lse-") as scratch:
-            path = Path(scratch) / "target.zip"
+        with resources.scratch() as scratch:
+            path = scratch / "target.zip"
             bring(resources, stored, path, progress)
             with open_zip(path) as archive:
                 yield Members(archive, lambda name: None)  # noqa: ARG005

@@ -1,6 +1,5 @@
 """The step `verify`: compare every copy of a day. It reads, and changes nothing but the ledger's note."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,8 +189,8 @@ def _inventory_of_store(store: Store, day: ProjectDay) -> Inventory:
 
 
 def _download(resources: Resources, stored: StoredObject) -> Inventory:
-    with tempfile.TemporaryDirectory(prefix="lse-verify-") as scratch:
-        path = Path(scratch) / "target.zip"
+    with resources.scratch() as scratch:
+        path = scratch / "target.zip"
         bring(resources, stored, path)
         return inventory_of_zip(path, "target")
 
