@@ -24,6 +24,8 @@ class DayReader:
     names: tuple[str, ...]
     blocks: Callable[[str], Iterator[bytes]]
     """The content of the file with this name, in blocks. Raises `DamagedArchive`."""
+    content_sha256: str | None = None
+    """Of all the files, where a manifest says it."""
 
     def traces(self) -> Iterator[Trace]:
         """Every trace, by file name; payloads that stand in files of their own are in `RawRun.resolved`."""
@@ -66,4 +68,5 @@ def open_day(folder: Path, zip_path: Path) -> Iterator[DayReader]:
         return
     with open_zip(zip_path) as archive:
         entries = {entry.path: entry for entry in archive.manifest.files}
-        yield DayReader(tuple(entries), lambda name: archive.blocks(entries[name]))
+        content = archive.manifest.content_sha256
+        yield DayReader(tuple(entries), lambda name: archive.blocks(entries[name]), content)

@@ -1,12 +1,10 @@
 """The step `load`: from the archive into the store."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
-from lse.archive.fetch_record import read_fetch_record
+from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
 from lse.archive.reading import DayReader, open_day
 from lse.errors import IncompleteError
@@ -31,13 +29,16 @@ def load(
     """Load the trace files of `day` into the store; where they are not here its zip, else the target's copy.
 
     Where `lse` has none, run files that an earlier exporter left in the data folder are loaded. `overwrite`
-    writes unchanged runs anew as well. `dry_run` writes nothing and gives the figures of a load.
+    writes unchanged runs anew as well. `dry_run` writes nothing and gives the figures of a load. A day whose
+    content is loaded already, and whose rows are as that load left them, is not read again.
     """
     with _open_archive(resources, day, progress) as archive:
         if archive is None:
             return StepResult("load", "unchanged", "no traces on this day, so there is nothing to load")
         store, record = resources.store, read_fetch_record(resources.folder(day))
-        result = store.load(
+        content = _content_of(archive, resources, day, record)
+        known = store.loaded(day, content) if content and not (overwrite or dry_run) else None
+        result = known or store.load(
             day,
             archive.traces(),
             unplaced=archive.unplaced(),
@@ -45,10 +46,21 @@ def load(
             batch_runs=batch_size,
             overwrite=overwrite,
             dry_run=dry_run,
+            content=content,
         )
     if record and not dry_run:
         store.record(day, **fetch_facts(record))
     return _step_result(result, dry_run)
+
+
+def _content_of(
+    archive: DayReader | EarlierDay, resources: Resources, day: ProjectDay, record: FetchRecord | None
+) -> str | None:
+    """The content hash of what is loaded, as far as somebody proved it: a manifest, or the last fetch."""
+    if isinstance(archive, EarlierDay):
+        return None
+    in_folder = bool(archived_files(resources.folder(day)))
+    return archive.content_sha256 or (record.content_sha256 if record and in_folder else None)
 
 
 @contextmanager
@@ -61,8 +73,7 @@ def _open_archive(
         if has_earlier_files(resources, day):
             yield opened.enter_context(open_earlier_day(resources, day))
         elif stored := _only_in_target(resources, day):
-            scratch = opened.enter_context(tempfile.TemporaryDirectory(prefix="lse-load-"))
-            copy = Path(scratch) / path.name
+            copy = opened.enter_context(resources.scratch()) / path.name
             bring(resources, stored, copy, progress)
             yield opened.enter_context(open_day(folder, copy))
         elif is_empty(resources, day):

@@ -40,6 +40,8 @@ class LedgerEntry:
     target_link: str | None = None
     loaded_at: datetime | None = None
     loaded_runs: int | None = None
+    loaded_content: str | None = None
+    loaded_digest: int | None = None
     quarantined: int | None = None
     verified_at: datetime | None = None
     differences: int | None = None

@@ -144,6 +144,7 @@ def load(
     *,
     batch_runs: int,
     overwrite: bool = False,
+    content: str | None = None,
 ) -> LoadResult:
     """Load `traces` in one transaction, which the caller commits; the ledger is written last."""
     loading = _Loading(connection, day, overwrite)
@@ -158,7 +159,14 @@ def load(
         with deadline(connection, BATCH_DEADLINE):
             loading.quarantine(text, "it names no trace")
     with deadline(connection, BATCH_DEADLINE):
-        return loading.finish()
+        return loading.finish(content)
+
+
+def day_digest(connection: psycopg.Connection[Any], day: ProjectDay) -> tuple[int, int]:
+    """A number that stands for the ids and hashes of the rows of `day`, and how many are of feedback."""
+    key = {"project": day.project, "run_date": day.day}
+    [(digest, feedback)] = connection.execute(QUERIES["day_digest"], key)
+    return digest, feedback
 
 
 def _batches(traces: Iterable[Trace], batch_runs: int) -> Iterator[_Batch]:
@@ -238,7 +246,7 @@ class _Loading:
         }
         self._connection.execute(QUERIES["move_runs"], parameters)
 
-    def finish(self) -> LoadResult:
+    def finish(self, content: str | None) -> LoadResult:
         """Make the rollups again, release the quarantine, write the ledger, and give the figures."""
         result = LoadResult(quarantined=len(self._quarantined), **self._counts)
         if result.inserted or result.updated:
@@ -250,6 +258,8 @@ class _Loading:
         columns = {
             "loaded_at": datetime.now(UTC),
             "loaded_runs": result.stored,
+            "loaded_content": content,
+            "loaded_digest": day_digest(self._connection, self._day)[0] if content else None,
             "quarantined": result.quarantined,
         }
         write_entry(self._connection, self._day, columns)

@@ -129,6 +129,22 @@ select project, run_date, grouping(name) = 0, coalesce(name, ''), count(distinct
 from day
 group by grouping sets ((project, run_date), (project, run_date, name))
 
+-- name: day_digest
+-- Whether the rows of a day are those that a load left: ids and hashes, in no order. One reading of the day's
+-- narrow rows, where comparing each with the archive reads the archive as well.
+select coalesce(bit_xor(hashtextextended(concat(kind, id, content_hash), 0)), 0),
+       count(*) filter (where kind = 'feedback')
+from (
+    select 'run' as kind, run_id as id, content_hash from runs
+    where project = %(project)s and run_date = %(run_date)s
+    union all
+    select 'feedback', feedback_id, content_hash from feedback
+    where project = %(project)s and run_date = %(run_date)s
+    union all
+    select 'quarantine', run_id, content_hash from quarantine
+    where project = %(project)s and run_date = %(run_date)s
+) as rows
+
 -- name: upsert_feedback
 -- Feedback has no unfinished state: the record that was read last counts.
 insert into feedback (run_date, run_id, feedback_id, project, key, score, value, comment, created_at,

@@ -14,8 +14,9 @@ from lse.errors import BusyError
 from lse.models import Entries, ProjectDay, Trace
 from lse.store import revisions
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
+from lse.store.events import write_event, write_ledger_events
 from lse.store.ledger import LedgerEntry, write_entry
-from lse.store.loading import BATCH_RUNS, LoadResult, Progress, load
+from lse.store.loading import BATCH_RUNS, LoadResult, Progress, day_digest, load
 from lse.store.partitions import ensure_partition, refresh_statistics
 from lse.store.queries import QUERIES
 
@@ -44,8 +45,10 @@ class Store:
     when address, password or tables are missing; no message quotes data or password.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, origin: UUID | None = None) -> None:
+        """`origin` names the flow run or the command in the events that it causes."""
         self._url = url
+        self._origin = origin
 
     def __repr__(self) -> str:
         return "Store(...)"
@@ -77,6 +80,7 @@ class Store:
         batch_runs: int = BATCH_RUNS,
         overwrite: bool = False,
         dry_run: bool = False,
+        content: str | None = None,
     ) -> LoadResult:
         """Load the traces of `day`: all of it or nothing, and the same again when repeated.
 
@@ -86,7 +90,8 @@ class Store:
         `sanitized` is true; the archive has the exact text.
 
         `overwrite` writes unchanged rows anew as well; a finished run gives way to an unfinished one in no
-        case. `dry_run` does everything and takes it back, so its figures are those of a load.
+        case. `dry_run` does everything and takes it back, so its figures are those of a load. `content`, a hash
+        of all that is loaded, lets `loaded` recognise it.
         """
         with translated(), connect(self._url, autocommit=False) as connection:
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
@@ -94,7 +99,14 @@ class Store:
                 if not dry_run:
                     connection.commit()
             result = load(
-                connection, day, traces, unplaced, progress, batch_runs=batch_runs, overwrite=overwrite
+                connection,
+                day,
+                traces,
+                unplaced,
+                progress,
+                batch_runs=batch_runs,
+                overwrite=overwrite,
+                content=content,
             )
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
                 if dry_run:
@@ -105,6 +117,22 @@ class Store:
             if (written := result.inserted + result.updated) >= _WORTH_VACUUMING:
                 refresh_statistics(connection, day.day, written)
         return result
+
+    def loaded(self, day: ProjectDay, content: str) -> LoadResult | None:
+        """What a load of `content` would find unchanged; None when it has something to do.
+
+        That is so when the last load of `day` was of another content, or its rows are not those any more.
+        """
+        entry = self.ledger(day)
+        if entry is None or entry.loaded_digest is None or entry.loaded_content != content:
+            return None
+        with self._reading() as connection:
+            digest, feedback = day_digest(connection, day)
+        if digest != entry.loaded_digest:
+            return None
+        return LoadResult(
+            unchanged=entry.loaded_runs or 0, quarantined=entry.quarantined or 0, feedback=feedback
+        )
 
     def run_hashes(self, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
         """(trace_id, run_id, content_hash) of each run of `day`, in order of the ids; streamed."""
@@ -147,9 +175,24 @@ class Store:
             return cursor.execute(QUERIES["ledgers"], parameters).fetchall()
 
     def record(self, day: ProjectDay, **columns: Any) -> None:
-        """Write `columns`, named as in `LedgerEntry`, into the ledger's entry for `day`; the others stay."""
-        with translated(), connect(self._url) as connection, deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+        """Write `columns`, named as in `LedgerEntry`, into the ledger's entry for `day`; the others stay.
+
+        The events that follow from them are written in the same transaction.
+        """
+        with self._writing() as connection:
             write_entry(connection, day, columns)
+            write_ledger_events(connection, day, columns, self._origin)
+
+    def recovered(self, day: ProjectDay, step: str) -> None:
+        """Take back that `step` of `day` failed."""
+        with self._writing() as connection:
+            write_entry(connection, day, {"failed_step": None, "failure": None})
+            write_event(connection, "step.recovered", day, step=step, origin=self._origin)
+
+    def happened(self, kind: str, day: ProjectDay, **figures: Any) -> None:
+        """Write an event about `day`; `kind` is one of `lse.store.events.KINDS`."""
+        with self._writing() as connection:
+            write_event(connection, kind, day, origin=self._origin, **figures)
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of a report's query, as dicts, read in a transaction that cannot write."""
@@ -160,6 +203,12 @@ class Store:
         """The names of the projects in the ledger, sorted."""
         with self._reading() as connection:
             return [name for (name,) in connection.execute(QUERIES["projects"])]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection[Any]]:
+        with translated(), connect(self._url) as connection:
+            with deadline(connection, STATEMENT_TIMEOUT + _GRACE), connection.transaction():
+                yield connection
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection[Any]]:

@@ -78,6 +78,7 @@ class RunRow(SQLModel, table=True):
         sa.Index("runs_trace", "trace_id"),
         sa.Index("runs_start_time", "start_time", postgresql_using="brin"),
         sa.Index("runs_changed", "changed_xid", "run_id"),
+        sa.Index("runs_latency", "project", "run_date", "latency"),
         {"postgresql_partition_by": "RANGE (run_date)"},
     )
 
@@ -175,6 +176,29 @@ class DailyRollupRow(SQLModel, table=True):
     """Runs with an end time: what `latency` is the sum of."""
     latency: Decimal = Field(sa_type=sa.Numeric)
     """Sum of the seconds from start to end; the mean is `latency / ended`."""
+    latencies: bytes = Field(sa_column_kwargs={"server_default": ""})
+    """The microseconds from start to end of each run that ended, ascending, as big-endian 64-bit numbers: what
+    percentiles over any days are found in without reading the runs."""
+
+
+class DailyTracesRow(SQLModel, table=True):
+    """How many traces a project day has, and of how many a run failed; exact, made like `daily_rollups`.
+
+    A trace has runs of several names, so the traces of several names do not add up.
+    """
+
+    __tablename__ = "daily_traces"
+
+    project: str = _text(primary_key=True)
+    run_date: date = Field(primary_key=True)
+    by_name: bool = Field(primary_key=True)
+    """Whether the row is about the runs of `name` alone; the other row of the day is about all its runs."""
+    name: str = _text(primary_key=True)
+    """Empty in the row about all runs, and for runs without a name."""
+    traces: int = _bigint()
+    """Distinct traces with such a run."""
+    failed_traces: int = _bigint()
+    """Distinct traces with such a run that did not succeed."""
 
 
 class ProjectDayRow(SQLModel, table=True):
@@ -204,6 +228,10 @@ class ProjectDayRow(SQLModel, table=True):
     target_link: str | None = _text(nullable=True)
     loaded_at: datetime | None = _time(nullable=True)
     loaded_runs: int | None = _bigint(nullable=True)
+    loaded_content: str | None = _text(nullable=True)
+    """`content_sha256` of the archive that the last load read."""
+    loaded_digest: int | None = _bigint(nullable=True)
+    """Of the ids and hashes of the rows that it left; other rows have another digest."""
     quarantined: int | None = _bigint(nullable=True)
     verified_at: datetime | None = _time(nullable=True)
     differences: int | None = _bigint(nullable=True)
@@ -254,3 +282,88 @@ class FeedbackRow(SQLModel, table=True):
     content_hash: UUID
     sanitized: bool
     data: dict[str, Any] = Field(sa_type=pg.JSONB)
+
+
+class EvaluationRequestRow(SQLModel, table=True):
+    """One request to an evaluation service, and what it answered; null while there is no answer."""
+
+    __tablename__ = "evaluation_requests"
+
+    request_id: UUID = Field(primary_key=True)
+    """Also the idempotency key that the service was given."""
+    dataset: str = _text()
+    """The name of the dataset in LangSmith."""
+    experiment_prefix: str = _text()
+    """How the names of the experiments were to begin."""
+    eval_type: str = _text()
+    """The type of evaluation that was asked for."""
+    endpoint: str = _text()
+    """The service's address, without user, password and query."""
+    legacy: bool
+    """Whether the request was made in the unsigned form of query parameters."""
+    requested_at: datetime = _time()
+    """When the request was made."""
+    answered_at: datetime | None = _time(nullable=True)
+    """When the answer was complete."""
+    status: int | None
+    """The HTTP status of the answer."""
+    attempts: int | None
+    """How many times it was sent."""
+    answer: str | None = _text(nullable=True)
+    """The text of the answer."""
+    failure: str | None = _text(nullable=True)
+    """Why there is no answer."""
+
+
+class EventRow(SQLModel, table=True):
+    """Something that happened, written in the transaction of the ledger's entry that it is about."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        sa.CheckConstraint("octet_length(data::text) <= 4096", name="events_are_small"),
+        sa.Index("events_follow", "xid", "id"),
+        sa.Index("events_kind", "kind", "at"),
+    )
+
+    id: int = Field(sa_column=sa.Column(sa.BigInteger, sa.Identity(always=True), primary_key=True))
+    """Ascends, but in the order in which transactions asked for it."""
+    xid: Any = Field(sa_column=sa.Column(Xid8, nullable=False, server_default=sa.func.pg_current_xact_id()))
+    """The transaction. Who follows reads in the order of (`xid`, `id`), below
+    `pg_snapshot_xmin(pg_current_snapshot())`, and misses none."""
+    at: datetime = _time(sa_column_kwargs={"server_default": sa.func.clock_timestamp()})
+    """When it was written."""
+    kind: str = _text()
+    """What happened, such as `day.fetched`; `lse events --help` names them all."""
+    severity: str = _text()
+    """`info`, `warning` or `error`."""
+    project: str | None = _text(nullable=True)
+    """The project; null for what is about no project day."""
+    run_date: date | None
+    """The UTC day, likewise."""
+    step: str | None = _text(nullable=True)
+    """The step of a sweep, where it is about one."""
+    origin: UUID | None
+    """The Prefect flow run that wrote it, else an id that the command drew; the same for all of its events."""
+    fingerprint: str | None = _text(nullable=True)
+    """Of a failure's message: the same for failures that say the same."""
+    data: dict[str, Any] = Field(sa_type=pg.JSONB)
+    """Figures and the message; never trace text."""
+
+
+class RateBudgetRow(SQLModel, table=True):
+    """When a tenant's last calls to LangSmith were sent, by any process; see `lse.store.rates`."""
+
+    __tablename__ = "rate_budgets"
+
+    tenant: UUID = Field(primary_key=True)
+    """A hash of endpoint, workspace and key."""
+    calls: int = Field(primary_key=True)
+    """At most so many calls"""
+    seconds: float = Field(primary_key=True, sa_type=pg.DOUBLE_PRECISION)
+    """within so many seconds."""
+    taken: int = _bigint()
+    """How many calls were sent so far."""
+    times: list[datetime] = Field(sa_type=pg.ARRAY(sa.DateTime(timezone=True)))
+    """When each of the last `calls` calls was, or will be, sent; the next one takes the place of the oldest."""
+    rest_until: datetime | None = _time(nullable=True)
+    """Until when LangSmith is left alone, since it did not answer somebody."""

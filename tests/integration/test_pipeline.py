@@ -14,6 +14,7 @@ from lab import DAY, EMPTY, Lab
 
 from lse.archive.layout import archived_files
 from lse.archive.manifest import describe_folder
+from lse.archive.reading import DayReader
 from lse.archive.trace_file import DamagedArchive, read_trace_file
 from lse.archive.zip import write_zip
 from lse.errors import BusyError, ConfigurationError, DifferencesFound, UsageError
@@ -222,6 +223,26 @@ def test_a_row_that_is_gone_is_named_and_loaded_again(lab: Lab) -> None:
     assert result.hint == "Write that copy again: lse archive to-db --project chat --date 2025-09-13"
     lab.step(load)
     assert lab.verify().exit_code == 0
+
+
+def test_a_day_that_is_loaded_is_not_read_again_until_a_row_of_it_is_gone(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = lab.sweep()["load"]
+    read: list[DayReader] = []
+    traces = DayReader.traces
+    monkeypatch.setattr(DayReader, "traces", lambda reader: read.append(reader) or traces(reader))
+
+    again = lab.step(load)
+    assert (again.figures["unchanged"], again.figures["feedback"]) == (
+        first.figures["inserted"],
+        first.figures["feedback"],
+    )
+    assert read == []
+
+    lab.execute("delete from feedback")
+    assert (lab.step(load).figures["feedback"], len(read)) == (first.figures["feedback"], 1)
+    assert (lab.step(load, overwrite=True).figures["updated"], len(read)) == (first.figures["inserted"], 2)
 
 
 def test_a_row_that_changed_and_feedback_that_is_gone_are_named(lab: Lab) -> None:
