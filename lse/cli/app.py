@@ -14,6 +14,7 @@ from lse.cli import (
     demo,
     doctor,
     drive,
+    evaluation,
     importing,
     report,
     runs,
@@ -32,6 +33,9 @@ app = typer.Typer(
 )
 app.add_typer(archive.app, name="archive", help="Fetch, pack, upload, load, verify and restore project days.")
 app.add_typer(report.app, name="report", help="Answer questions from the archived runs.")
+app.add_typer(
+    evaluation.app, name="eval", help="Datasets from archived traces, their copies in LangSmith, evaluations."
+)
 app.add_typer(runs.app, name="runs", help="Look at single runs in the store, search them, follow changes.")
 app.add_typer(runs.trace_app, name="trace", help="Look at one trace in the store.")
 app.add_typer(database.app, name="db", help="The runs store: the database and its schema.")

@@ -30,11 +30,14 @@ class Summary:
     split: dict[str, int]
     """Examples in each part; empty when the recipe does not split."""
 
-    def lines(self) -> list[str]:
-        """The same for people."""
-        said = [f"{self.considered:,} traces considered, {self.kept:,} kept"]
-        said += [f"  {count:,} dropped: {reason}" for reason, count in self.dropped.items()]
-        return said + [f"  {count:,} in {name}" for name, count in self.split.items()]
+
+def summary_lines(
+    considered: int, kept: int, dropped: Mapping[str, int], split: Mapping[str, int]
+) -> list[str]:
+    """What became of the traces, for people."""
+    said = [f"{considered:,} traces considered, {kept:,} kept"]
+    said += [f"{count:,} dropped: {reason}" for reason, count in dropped.items()]
+    return said + [f"{count:,} in {name}" for name, count in split.items()]
 
 
 class Built:
@@ -72,8 +75,9 @@ def build(days: DatedRuns, recipe: Recipe, window: str) -> Iterator[Built]:
         kept = select(intake.entries, recipe.rules, intake.dropped)
         summary = _summary(intake, kept)
         if not kept:
+            said = summary_lines(summary.considered, 0, summary.dropped, {})
             raise NoExamples(
-                f"No trace became an example: {'; '.join(summary.lines())}.",
+                f"No trace became an example: {'; '.join(said)}.",
                 hint=f"Is the window loaded, and is {recipe.name} the right recipe? Nothing was written.",
             )
         yield Built(spool, kept, summary)

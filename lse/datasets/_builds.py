@@ -12,6 +12,7 @@ from typing import Any
 
 from lse.archive.files import atomic_file, write_atomically
 from lse.archive.layout import project_slug
+from lse.datasets._building import summary_lines
 from lse.errors import UsageError
 
 _SHOWN_HASH = 12
@@ -33,6 +34,11 @@ class BuildRecord:
     considered: int
     dropped: Mapping[str, int] = field(default_factory=dict)
     split: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> list[str]:
+        """What became of the traces, for people."""
+        return summary_lines(self.considered, self.examples, self.dropped, self.split)
 
     @property
     def id(self) -> str:

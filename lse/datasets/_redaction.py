@@ -47,11 +47,12 @@ def _iban(text: str) -> bool:
 
 
 def _address(text: str) -> bool:
+    """Whether it is an address, and none that is also a name in a program, such as `a::b`."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return text != "::"
+    return len(text) > 6 and any(map(str.isdigit, text))
 
 
 _ALWAYS: Callable[[str], bool] = bool

@@ -121,9 +121,8 @@ def send(service: Service, request: Request, patience: Patience = Patience()) ->
     return retrying(sending.attempt)
 
 
-def require_success(answer: Answer) -> None:
+def require_success(status: int) -> None:
     """Raise an error of the fitting kind unless the service agreed. Quotes nothing that it said."""
-    status = answer.status
     if 200 <= status < 300:
         return
     said = f"The evaluation service refused ({status})."

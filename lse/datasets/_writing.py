@@ -110,7 +110,7 @@ def _row(example: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(value: Any) -> Cell:
     """Booleans and whatever a table has no kind for as JSON."""
-    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool)):
+    if value is None or (isinstance(value, str | int | Decimal) and not isinstance(value, bool)):
         return value
     return canonical(value).decode()
 
