@@ -1,17 +1,21 @@
 """`lse report`: one command per report file."""
 
+import inspect
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lse.cli.options import resources
 from lse.cli.output import print_data, tell
 from lse.cli.selection import Date, EndDate, Last, StartDate, days, utc_today
+from lse.errors import DifferencesFound
 from lse.formats import visible
-from lse.reports import report_formats, report_names, report_summary
+from lse.models.day import parse_day
+from lse.reports import report_formats, report_names, report_options, report_summary
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -23,8 +27,47 @@ class Origin(StrEnum):
     FILES = "files"
 
 
-def _add_report(name: str) -> None:
-    @app.command(name, help=report_summary(name))
+class Match(StrEnum):
+    """How a name is compared."""
+
+    EXACT = "exact"
+    SUBSTRING = "substring"
+
+
+By = Annotated[
+    str | None,
+    typer.Option(
+        help="Group by these, with commas: day, week, month, project, name, type, status, model, tag, error,"
+        " fingerprint, metadata.KEY."
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only runs of which this holds: FIELD=VALUE, or FIELD~PART. Fields: name, status, type, tag,"
+        " model, error, fingerprint, metadata.KEY. May be given repeatedly."
+    ),
+]
+Top = Annotated[int | None, typer.Option(min=1, help="Only the so many rows with the most.")]
+Name = Annotated[str | None, typer.Option(help="Only runs of this name count as failed.")]
+Matching = Annotated[Match, typer.Option(help="Whether --name is the whole name or a part of it.")]
+NewSince = Annotated[
+    str | None, typer.Option(help="From which day on an error is new; the last day if left out.")
+]
+
+_OWN_OPTIONS: dict[str, dict[str, tuple[Any, Any]]] = {
+    "by": {"by": (By, None)},
+    "where": {"where": (Where, None)},
+    "top": {"top": (Top, None)},
+    "name": {"name": (Name, None), "match": (Matching, Match.EXACT)},
+    "new_since": {"new_since": (NewSince, None)},
+}
+"""The options of what a report heeds: their names with types and defaults."""
+
+
+def _add_report(report: str) -> None:
+    formats = ", ".join(report_formats(report))
+
     def command(
         project: Annotated[
             str | None, typer.Option("--project", "-p", help="One project; all when left out.")
@@ -33,26 +76,88 @@ def _add_report(name: str) -> None:
         start_date: StartDate = None,
         end_date: EndDate = None,
         last: Last = None,
-        form: Annotated[
-            str | None, typer.Option("--format", "-f", help=f"One of: {', '.join(report_formats(name))}.")
-        ] = None,
+        form: Annotated[str | None, typer.Option("--format", "-f", help=f"One of: {formats}.")] = None,
         source: Annotated[Origin, typer.Option(help="Read the store or the trace files.")] = Origin.STORE,
         output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+        strict: Annotated[
+            bool, typer.Option("--strict", help="Exit with 3 when a day is not complete.")
+        ] = False,
+        explain: Annotated[
+            bool, typer.Option("--explain", help="Show plan and timing of the SQL on stderr.")
+        ] = False,
+        **own: Any,
     ) -> None:
         from lse.archive.files import write_atomically
-        from lse.pipeline import archived_projects, report
-        from lse.reports import Request
+        from lse.pipeline import answer, archived_projects
 
         chosen = days(date, start_date, end_date, last, utc_today())
-        request = Request(chosen.start, chosen.end, project)
+        request = _request(chosen.start, chosen.end, project, **own)
+        form = form or _form(report, output)
         with resources() as opened:
-            text = report(opened, name, request, origin=source.value, form=form)
+            found = answer(opened, report, request, origin=source.value, form=form, explain=explain)
             if project is not None and project not in archived_projects(opened):
                 tell(f"lse: Nothing of a project called {project!r} is archived.")
+        for line in found.plan.splitlines():
+            tell(line)
         if output is None:
-            print_data(visible(text) if sys.stdout.isatty() else text)
+            print_data(visible(found.text) if sys.stdout.isatty() else found.text)
         else:
-            write_atomically(output, text.encode())
+            write_atomically(output, found.text.encode())
+        tell(f"lse: {request}, {project or 'all projects'}: {found.coverage}.")
+        if found.shown < found.rows:
+            tell(f"lse: {found.shown} of {found.rows:,} rows; more with --top.")
+        if strict and not found.coverage.whole:
+            raise DifferencesFound(
+                "Not every day of the report is complete.",
+                hint="See which: lse status; then fetch and load them.",
+            )
+
+    app.command(report, help=report_summary(report))(_with_options(command, report))
+
+
+def _with_options(command: Callable[..., None], report: str) -> Callable[..., None]:
+    """`command` with the options of what the report heeds; Typer reads them off the signature."""
+    shared = list(inspect.signature(command).parameters.values())[:-1]
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for member in _OWN_OPTIONS
+        if member in report_options(report)
+        for name, (annotation, default) in _OWN_OPTIONS[member].items()
+    ]
+    command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+    return command
+
+
+def _request(
+    start: Any,
+    end: Any,
+    project: str | None,
+    *,
+    by: str | None = None,
+    where: list[str] | None = None,
+    top: int | None = None,
+    name: str | None = None,
+    match: Match = Match.EXACT,
+    new_since: str | None = None,
+) -> Any:
+    from lse.models.filter import RunFilter, named
+    from lse.reports import Request
+
+    return Request(
+        start,
+        end,
+        project,
+        by=tuple(part.strip() for part in by.split(",")) if by else (),
+        where=RunFilter.parse(where or ()),
+        subject=named(name, contains=match is Match.SUBSTRING),
+        top=top,
+        new_since=parse_day(new_since) if new_since else None,
+    )
+
+
+def _form(report: str, output: Path | None) -> str | None:
+    """What suits people on a terminal, and programs elsewhere."""
+    return "text" if output is None and sys.stdout.isatty() and "text" in report_formats(report) else None
 
 
 for _name in report_names():

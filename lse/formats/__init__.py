@@ -1,10 +1,13 @@
 """How tables are written. One file of this folder is one format: its `render(table)` gives the text."""
 
+import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
-Cell = str | int | float | None
+Cell = str | int | float | Decimal | None
 
 # What spreadsheets take for the start of a formula, or skip before one (OWASP).
 _FORMULA = re.compile(r"\s*[=+\-@]|[\x00-\x1f\x7f-\x9f]")
@@ -20,13 +23,31 @@ class Table:
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Cell]]
+    about: Mapping[str, Any] | None = None
+    """What is to be said besides the rows, in the formats that can"""
+
+
+def render(table: Table, form: str) -> str:
+    """The table as text in the format of this name, which ends with a line break."""
+    return str(importlib.import_module(f"{__name__}.{form}").render(table))
+
+
+def plain(cell: Cell) -> str:
+    """The cell as text: exact, never with an exponent where Python can write it without, nothing for None."""
+    if isinstance(cell, Decimal):
+        return f"{cell:f}"
+    return "" if cell is None else str(cell)
+
+
+def number_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers, and so are aligned to the right."""
+    columns = [[row[n] for row in table.rows if row[n] is not None] for n in range(len(table.columns))]
+    return [bool(cells) and not any(isinstance(cell, str) for cell in cells) for cells in columns]
 
 
 def inert_cell(cell: Cell) -> str:
     """The cell as text; what a spreadsheet could take for a formula gets an apostrophe, numbers do not."""
-    if cell is None:
-        return ""
-    text = str(cell)
+    text = plain(cell)
     return f"'{text}" if isinstance(cell, str) and _FORMULA.match(text) else text
 
 

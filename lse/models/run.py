@@ -84,6 +84,21 @@ def parse_run(text: bytes) -> Run:
     return run if _storable(run) else _without_unstorable(run)
 
 
+def metadata_value(text: bytes, key: str) -> str | None:
+    """The metadata `key` of the run with this JSON text, as Postgres prints that value; None without one.
+
+    v1 serves metadata in `extra.metadata`, v2 also in `metadata`; the first that has the key counts.
+    """
+    document = _loads(text)
+    extra = document.get("extra") if isinstance(document, dict) else None
+    for place in (extra, document):
+        metadata = place.get("metadata") if isinstance(place, dict) else None
+        value = _cleaned_tree(metadata).get(key) if isinstance(metadata, dict) else None
+        if value is not None:
+            return value if isinstance(value, str) else _as_postgres_prints(value)
+    return None
+
+
 _ABSENT = Raw()
 
 
@@ -172,7 +187,7 @@ def _run(wire: _Wire) -> Run:
         thread_id=wire.thread_id,
         symbol=_symbol(inputs, *metadata),
         url=_first_text((inputs.input, inputs.url, inputs.target_url)) if inputs else None,
-        model=_first_text(part.ls_model_name for part in metadata if part is not None),
+        model=_first_text([part.ls_model_name for part in metadata if part is not None]),
     )
 
 
@@ -203,7 +218,10 @@ def _text(raw: Raw) -> str | None:
 
 
 def _first_text(candidates: Iterable[Raw]) -> str | None:
-    return next((text for raw in candidates if (text := _text(raw))), None)
+    for raw in candidates:
+        if raw is not _ABSENT and (text := _text(raw)):
+            return text
+    return None
 
 
 def _symbol(inputs: _Inputs | None, *metadata: _Metadata | None) -> str | None:
@@ -217,10 +235,15 @@ def _symbol(inputs: _Inputs | None, *metadata: _Metadata | None) -> str | None:
                 return symbol
             if _SHORT_NAME.fullmatch(name := (_text(data.name) or "").strip()):
                 return name.upper()
-    return next((symbol for part in metadata if part is not None and (symbol := _trimmed(part.symbol))), None)
+    for part in metadata:
+        if part is not None and (symbol := _trimmed(part.symbol)):
+            return symbol
+    return None
 
 
 def _trimmed(raw: Raw) -> str:
+    if raw is _ABSENT:
+        return ""
     return (_text(raw) or "").strip().upper()
 
 
@@ -243,6 +266,7 @@ def _as_postgres_prints(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_as_postgres_prints, value)) + "]"
     if isinstance(value, Decimal):
+        value = value if value else value.copy_abs()  # Postgres has no negative zero
         return f"{value:f}" if abs(value.adjusted()) <= _LARGEST_COST_EXPONENT else str(value)
     return json.dumps(value, ensure_ascii=False)
 

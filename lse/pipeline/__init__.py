@@ -12,7 +12,7 @@ from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
 from lse.pipeline.planning import PlannedDay, plan
 from lse.pipeline.pruning import COPIES, Pruned, prune
-from lse.pipeline.reporting import report
+from lse.pipeline.reporting import Answer, answer, report
 from lse.pipeline.restoring import days_of_trace, restore, restore_trace
 from lse.pipeline.status import ProjectStatus, statuses
 from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
@@ -27,6 +27,7 @@ __all__ = [
     "ProjectStatus",
     "Pruned",
     "RunStep",
+    "answer",
     "archived_projects",
     "days_of_trace",
     "due_days",

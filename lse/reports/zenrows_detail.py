@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from lse.formats import Table, csv, visible
+from lse.formats import Table, visible
+from lse.formats import render as write_table
 from lse.models import Run, parse_run
 from lse.reports import DatedRun, Request
-from lse.reports.zenrows_errors import failed_scraper
 from lse.store.reading import Reader
 
-FORMATS = ("text", "json", "csv")
+FORMATS = ("text", "json", "csv", "markdown")
 
 QUERY = """
     -- Failed scraper runs are few, so the partial index finds them and only their payload is read.
@@ -74,7 +74,7 @@ def from_runs(runs: Iterable[DatedRun], request: Request) -> list[Failure]:  # n
     symbols: dict[UUID, tuple[tuple[bool, str, str], str]] = {}
     for dated in runs:
         run = dated.run
-        if failed_scraper(run):
+        if run.name == "zenrows_scraper" and run.status != "success":
             failed.append(run)
         if run.symbol is not None:
             candidate = ((run.run_id != run.trace_id, run.dotted_order, str(run.run_id)), run.symbol)
@@ -83,10 +83,12 @@ def from_runs(runs: Iterable[DatedRun], request: Request) -> list[Failure]:  # n
 
 
 def render(failures: Sequence[Failure], request: Request, form: str) -> str:
-    """The failures as indented text, as one JSON document, or as CSV with a row each."""
-    if form == "csv":
-        return csv.render(Table(_COLUMNS, list(map(_row, failures))))
-    return _json(failures, request) if form == "json" else _text(failures, request)
+    """The failures as indented text, as one JSON document, or as a table with a row each."""
+    if form == "text":
+        return _text(failures, request)
+    if form == "json":
+        return _json(failures, request)
+    return write_table(Table(_COLUMNS, list(map(_row, failures))), form)
 
 
 def clean_message(error: str | None) -> str:

@@ -129,6 +129,10 @@ select project, run_date, grouping(name) = 0, coalesce(name, ''), count(distinct
 from day
 group by grouping sets ((project, run_date), (project, run_date, name))
 
+-- name: day_has_rows
+-- Asked once at the begin of a load.
+select exists (select from runs where project = %(project)s and run_date = %(run_date)s)
+
 -- name: day_digest
 -- Whether the rows of a day are those that a load left: ids and hashes, in no order. One reading of the day's
 -- narrow rows, where comparing each with the archive reads the archive as well.

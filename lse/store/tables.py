@@ -343,7 +343,7 @@ class EventRow(SQLModel, table=True):
     step: str | None = _text(nullable=True)
     """The step of a sweep, where it is about one."""
     origin: UUID | None
-    """The Prefect flow run that wrote it, else an id that the command drew; the same for all of its events."""
+    """The Prefect flow run that wrote it, else an id that the command drew."""
     fingerprint: str | None = _text(nullable=True)
     """Of a failure's message: the same for failures that say the same."""
     data: dict[str, Any] = Field(sa_type=pg.JSONB)
@@ -364,6 +364,6 @@ class RateBudgetRow(SQLModel, table=True):
     taken: int = _bigint()
     """How many calls were sent so far."""
     times: list[datetime] = Field(sa_type=pg.ARRAY(sa.DateTime(timezone=True)))
-    """When each of the last `calls` calls was, or will be, sent; the next one takes the place of the oldest."""
+    """When each of the last `calls` calls was, or will be, sent; the next one replaces the oldest."""
     rest_until: datetime | None = _time(nullable=True)
     """Until when LangSmith is left alone, since it did not answer somebody."""

@@ -2,17 +2,28 @@
 
 import json
 import re
+import subprocess
+import sys
 from datetime import date
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from lse.models import parse_run
 from lse.pipeline import report
-from lse.reports import DatedRun, Report, Request, find_report, report_names, report_summary
+from lse.reports import (
+    DatedRun,
+    Report,
+    Request,
+    find_report,
+    report_formats,
+    report_names,
+    report_options,
+    report_summary,
+)
 from lse.resources import Resources
 from lse.settings import load_settings
-from lse.store import Store
 
 REQUEST = Request(date(2025, 9, 13), date(2025, 9, 15))
 FORMS = [(name, form) for name in report_names() for form in find_report(name).FORMATS]
@@ -46,6 +57,8 @@ def well_formed(text: str, form: str) -> None:
     text.encode("utf-8")
     if form == "json":
         json.loads(text)
+    if form == "markdown":
+        assert not re.search(r"(?<!\\)[<>*`]", text)
     if form == "csv":
         assert not re.search(r"(^|,)\"?[=+@\x1b]", text, re.MULTILINE)
 
@@ -56,6 +69,13 @@ def test_a_report_is_described_and_named_for_the_command_line(name: str) -> None
     assert module.__doc__
     assert report_summary(name).endswith(".")
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+
+
+@pytest.mark.parametrize("name", report_names())
+def test_what_a_report_heeds_is_known_without_importing_it(name: str) -> None:
+    report = find_report(name)
+    assert report_options(name) == frozenset(getattr(report, "takes", ()))
+    assert report_formats(name) == report.FORMATS
 
 
 @pytest.mark.parametrize("name", report_names())
@@ -75,10 +95,38 @@ def test_a_report_is_rendered_from_nothing_and_from_odd_runs(name: str, form: st
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_an_empty_store_and_an_empty_folder_give_the_same_bytes(name: str, form: str, store: Store) -> None:
-    module = find_report(name)
-    with Resources(load_settings()) as resources:
+def test_an_empty_store_and_an_empty_folder_give_the_same_bytes(
+    name: str, form: str, database_url: str
+) -> None:
+    with Resources(load_settings(database_url=database_url)) as resources:
         for request in (REQUEST, Request(REQUEST.start, REQUEST.start, "chat")):
-            from_store = module.render(module.from_store(store, request), request, form)
+            from_store = report(resources, name, request, form=form)
             assert from_store == report(resources, name, request, origin="files", form=form)
             well_formed(from_store, form)
+
+
+def test_bytes_do_not_depend_on_the_process() -> None:
+    """Neither on terminal, width, colour, locale and time zone, nor on the seed of hashes."""
+    program = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_reports import *
+for name, form in FORMS:
+    report = find_report(name)
+    sys.stdout.buffer.write(report.render(report.from_runs(some_runs(), REQUEST), REQUEST, form).encode())
+"""
+    surroundings: list[dict[str, str]] = [
+        {},
+        {"COLUMNS": "20", "TERM": "dumb", "NO_COLOR": "1", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "1"},
+        {
+            "COLUMNS": "400",
+            "FORCE_COLOR": "1",
+            "LC_ALL": "tr_TR.UTF-8",
+            "TZ": "PST8PDT",
+            "PYTHONHASHSEED": "2",
+        },
+    ]
+    texts = {
+        subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True).stdout
+        for env in surroundings
+    }
+    assert len(texts) == 1

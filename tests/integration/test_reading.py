@@ -15,7 +15,7 @@ from stored_runs import DAY, load, numbers, raw, run_id
 
 from lse.errors import ConfigurationError, LseError, TemporaryError, UsageError
 from lse.models import ProjectDay, RawFeedback, RawRun
-from lse.reports import Request, zenrows_errors
+from lse.reports import Request, find_report
 from lse.resources import Resources
 from lse.settings import load_settings
 from lse.store import Store
@@ -221,7 +221,8 @@ def test_a_role_that_only_reads_serves_readers_and_reports(
     with Resources(load_settings()) as resources:
         assert numbers(resources.reader.runs(DAY).runs) == [0]
         assert resources.reader.query("select current_user::text as name", {})[0]["name"].startswith("lse_r")
-        assert zenrows_errors.from_store(resources.reader, Request(DAY.day, DAY.day)) == [(DAY.day, 1, 1)]
+        rows = find_report("zenrows-errors").from_store(resources.reader, Request(DAY.day, DAY.day))
+        assert rows == [(DAY.day.isoformat(), 1, 1, "100.0%")]
         assert numbers(resources.reader.search("why", DAY.day, DAY.day).runs) == [0]
         assert numbers(resources.reader.changes().runs) == [0]
     with pytest.raises(ConfigurationError, match="25006"):

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse.models import parse_run
-from lse.reports import DatedRun, Request, zenrows_detail, zenrows_errors
+from lse.reports import DatedRun, Request, find_report, zenrows_detail
 
 FIRST = date(2025, 9, 13)
+zenrows_errors = find_report("zenrows-errors")
 REQUEST = Request(FIRST, FIRST + timedelta(days=2))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -17,8 +18,9 @@ from lse.reports import (
     report_names,
     report_summary,
     zenrows_detail,
-    zenrows_errors,
 )
+
+zenrows_errors = find_report("zenrows-errors")
 
 DAY, NEXT = date(2025, 9, 13), date(2025, 9, 14)
 T1, T2, T3 = (UUID(f"0199d0aa-0000-7000-8000-00000000000{n}") for n in (1, 2, 3))
@@ -44,7 +46,7 @@ def scrape(number: int, trace: UUID = T1, day: date = DAY, **values: Any) -> Dat
     return run(number, trace, day, **{"name": "zenrows_scraper", "status": "error"} | values)
 
 
-def errors(runs: list[DatedRun], start: date = DAY, end: date = DAY) -> str:
+def errors(runs: Iterable[DatedRun], start: date = DAY, end: date = DAY) -> str:
     request = Request(start, end)
     return zenrows_errors.render(zenrows_errors.from_runs(runs, request), request, "csv")
 
@@ -136,8 +138,10 @@ def test_a_child_after_midnight_counts_for_the_day_of_its_trace() -> None:
     ],
 )
 def test_the_rate_is_rounded_as_python_rounds(traces: int, failed: int, rate: str) -> None:
-    text = zenrows_errors.render([(DAY, traces, failed)], Request(DAY, DAY), "csv")
-    assert text == f"Date,Total Traces,Zenrows Errors,Error Rate\n2025-09-13,{traces},{failed},{rate}\n"
+    ids = [UUID(int=number + 1) for number in range(traces)]
+    runs = (scrape(1, trace, status="error" if n < failed else "success") for n, trace in enumerate(ids))
+    header = "Date,Total Traces,Zenrows Errors,Error Rate"
+    assert errors(runs) == f"{header}\n2025-09-13,{traces},{failed},{rate}\n"
 
 
 # --- zenrows-detail
@@ -350,8 +354,11 @@ def test_no_payload_can_forge_a_line_or_steer_a_terminal() -> None:
 
 
 def test_a_report_is_found_by_its_file_name() -> None:
-    assert report_names() == ["zenrows-detail", "zenrows-errors"]
-    assert find_report("zenrows-errors") is zenrows_errors
+    assert report_names() == [
+        *("cost", "error-detail", "error-groups", "errors", "feedback", "latency", "slowest", "tokens"),
+        *("volume", "zenrows-detail", "zenrows-errors"),
+    ]
+    assert find_report("zenrows-detail") is zenrows_detail
     assert report_summary("zenrows-errors") == "How many traces had a failed `zenrows_scraper` run, per day."
 
 
@@ -359,7 +366,7 @@ def test_a_report_is_found_by_its_file_name() -> None:
 def test_an_unknown_report_is_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_report(name)
-    assert caught.value.hint == "Reports: zenrows-detail, zenrows-errors."
+    assert caught.value.hint == f"Reports: {', '.join(report_names())}."
 
 
 def test_a_request_names_its_days() -> None:
