@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lse.archive.files import write_atomically
+from lse.archive.files import remove_stale, write_atomically
 from lse.archive.layout import day_folder
 from lse.archive.manifest import content_sha256_of
 from lse.errors import ConfigurationError
@@ -31,6 +31,7 @@ def write_prune_record(data_dir: Path, day: ProjectDay, record: PruneRecord) -> 
     """Keep `record` of `day`."""
     path = _path(day_folder(data_dir, day))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    remove_stale(path)
     write_atomically(path, json.dumps(asdict(record), indent=2).encode() + b"\n")
 
 

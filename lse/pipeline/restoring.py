@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from lse.archive.files import sync_directory, write_atomically
+from lse.archive.files import remove_stale, sync_directory, write_atomically
 from lse.archive.layout import archived_files, content_file_name, trace_of_file
 from lse.archive.prune_record import forget_pruned
 from lse.archive.restore import restore_zip
@@ -62,6 +62,8 @@ def restore_trace(
             hint="Compare the copies with `lse archive verify`, or replace it with --force.",
         )
     kept = _set_aside(folder, in_the_way)
+    for name in files:
+        remove_stale(folder / name)
     written = [name for name in files if not (folder / name).exists()]
     for name in written:
         write_atomically(folder / name, files[name])

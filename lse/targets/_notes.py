@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lse.archive.files import write_atomically
+from lse.archive.files import remove_stale, write_atomically
 from lse.errors import ConfigurationError
 
 
@@ -43,6 +43,7 @@ class Notes:
         before = self.read(path)
         noted: dict[str, str | None] = {**before, **changes, "path": path}
         kept = {name: text for name, text in noted.items() if text is not None}
+        remove_stale(self._file(path))
         if kept == before:
             return
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lse.archive.files import atomic_file, sync_directory, write_atomically
+from lse.archive.files import atomic_file, remove_stale, sync_directory, write_atomically
 from lse.errors import AccessError, ConfigurationError, DifferencesFound, IncompleteError, TemporaryError
 from lse.settings import Settings
 from lse.targets import Progress, StoredObject
@@ -56,6 +56,8 @@ class DirectoryTarget:
         place, source = self._place(path), measure(file)
         with _translated(place):
             self._make_folder(place.parent)
+            remove_stale(place)
+            remove_stale(self._sidecar(path))
             present = measure(place) if place.is_file() else None
             if present != source:
                 if present:

@@ -12,12 +12,15 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+from earlier_tool import one_day, write_folder
 from killing import Job, Life, Moment, killed, lines_of, seconds_of, temporary_files_in
 from machines import DAY, GROWING, KEY, NOW, Machine
 from psycopg import conninfo, sql
 
+from lse.archive.earlier_index import EarlierIndex
 from lse.models import ProjectDay
 from lse.pipeline import full_sweep, load, prune, restore, verify
+from lse.pipeline.importing import begin_import, import_day, open_earlier
 from lse.pipeline.sweeping import exit_code
 from lse.sandbox.drive import DriveServer
 from lse.sandbox.langsmith import LangSmithServer
@@ -56,6 +59,18 @@ def prune_all(machine: Machine) -> int:
     return max((each.exit_code for each in pruned), default=0)
 
 
+def import_all(machine: Machine) -> int:
+    """`lse import`"""
+    with (
+        machine.resources() as resources,
+        EarlierIndex(open_earlier(str(machine.folder / "earlier")), lambda done, total: None) as index,
+    ):
+        batch = begin_import(resources, index)
+        codes = [import_day(resources, batch, index, found.day).exit_code for found in index.days]
+        batch.finish()
+    return max(codes)
+
+
 def verify_day(machine: Machine, day: ProjectDay = DAY) -> int:
     """`lse archive verify --deep`"""
     with machine.resources() as resources:
@@ -71,7 +86,8 @@ class Scenario:
     begins: str
     """A state of `World.state`"""
     target: str = _DIRECTORY
-    day: ProjectDay = DAY
+    day: ProjectDay | None = DAY
+    """The day that is verified at the end"""
 
 
 SCENARIOS = {
@@ -83,6 +99,7 @@ SCENARIOS = {
         Scenario("load", load_day, "fetched"),
         Scenario("restore", restore_day, "without files"),
         Scenario("prune", prune_all, "swept"),
+        Scenario("import", import_all, "with an earlier export", day=None),
     )
 }
 
@@ -105,6 +122,7 @@ class World:
         self._prepare("swept", sweep)
         self._prepare("without files", _swept_without_files)
         self._prepare("grown", sweep_grown)
+        self._prepare("with an earlier export", _with_an_earlier_export)
         self.langsmith.load([_run(1, outputs={"answer": "another"}), _run(3)], GROWING.project)
 
     def close(self) -> None:
@@ -160,6 +178,11 @@ def _swept_without_files(machine: Machine) -> int:
     return code
 
 
+def _with_an_earlier_export(machine: Machine) -> int:
+    write_folder(machine.folder / "earlier", one_day())
+    return 0
+
+
 def _run(number: int, **more: Any) -> bytes:
     """A trace of one run."""
     at = GROWING.start + timedelta(minutes=number)
@@ -189,15 +212,24 @@ class Trial:
             self.life = Life(lines, seconds_of(self._job(machine)))
             self._golden = machine.left()
 
-    def kill(self, moment: Moment) -> bool:
-        """Kill the command at `moment`, run it once more, and compare; False when it had ended before."""
+    def kill(self, *moments: Moment) -> None:
+        """Kill the command at each of `moments` in turn, run it once more, and compare."""
         with self._world.machine(self._scenario) as machine:
-            was_killed = killed(self._job(machine), moment)
-            self._job(machine)()
-            different = differences(self._golden, machine.left())
-            assert not different, "\n".join(different)
+            try:
+                for moment in moments:
+                    killed(self._job(machine), moment)
+                self._job(machine)()
+                self._compare(machine)
+            except AssertionError as error:
+                again = " ".join([self._scenario.name, *map(str, moments)])
+                error.add_note(f"Again: make torture REPLAY='{again}'")
+                raise
+
+    def _compare(self, machine: Machine) -> None:
+        different = differences(self._golden, machine.left())
+        assert not different, "\n".join(different)
+        if self._scenario.day is not None:
             assert verify_day(machine, self._scenario.day) == 0, "A deep verify finds differences."
-        return was_killed
 
     def _job(self, machine: Machine) -> Job:
         def job() -> None:
