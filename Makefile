@@ -3,9 +3,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+SEED := $(shell date +%s)
+KILLS := 500
+REPLAY :=
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench docs lock clean
+.PHONY: setup demo test torture lint bench docs lock clean
 
 setup: $(READY)
 
@@ -28,7 +31,12 @@ demo: $(READY)  ## The main job on a local LangSmith and Drive: fetch, pack, upl
 	@$(BIN)/lse demo
 
 test: $(READY)  ## All tests: unit, contracts, integration, acceptance
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+torture: $(READY)  ## Thousands of kills and faults: make torture SEED=1 KILLS=500, or REPLAY='sweep line:1234'
+	@echo "SEED=$(SEED) KILLS=$(KILLS) REPLAY='$(REPLAY)'"
+	@TORTURE_SEED=$(SEED) TORTURE_KILLS=$(KILLS) TORTURE_REPLAY="$(REPLAY)" \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal tests/torture
 
 lint: $(READY)  ## Format, style, types, and the direction of imports
 	@$(BIN)/ruff format --check .
