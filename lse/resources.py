@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+from uuid import UUID, uuid4
 
 from lse.archive.layout import archive_name, day_folder, project_slug
 from lse.errors import AccessError, BusyError, ConfigurationError, TemporaryError
@@ -21,8 +22,12 @@ from lse.sources import Source, open_source
 from lse.store import Store
 from lse.store.embedded import EmbeddedPostgres, find_binaries
 from lse.store.migrate import upgrade
+from lse.store.rates import SharedRates, tenant_of
 from lse.store.reading import Reader
 from lse.targets import Target, open_target
+
+if TYPE_CHECKING:
+    from lse.langsmith.http import Rates
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +35,41 @@ logger = logging.getLogger(__name__)
 class Resources:
     """The outside world of one command or flow run; close it, or use it as a context manager."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, origin: UUID | None = None, rates: "Rates | None" = None
+    ) -> None:
+        """`origin` names the flow run in events, `rates` are those that others in this process keep to."""
         self.settings = settings
+        self._origin = origin or uuid4()
+        self._rates = rates
         self._opened = ExitStack()
         self._target_asked = False
 
     @cached_property
     def source(self) -> Source:
         """Where runs come from."""
-        source = open_source(self.settings)
+        source = open_source(self.settings, self.rates)
         self._opened.callback(source.close)
         return source
+
+    @cached_property
+    def rates(self) -> "Rates":
+        """LangSmith's request rates, shared with all that use LSE_DATABASE_URL; without one, one's own."""
+        from lse.langsmith.http import Rates  # importing the SDK takes most of a second
+
+        if self._rates is not None:
+            return self._rates
+        url, key = self.settings.database_url, self.settings.langsmith_api_key
+        if url is None or key is None or not self.settings.langsmith_rate_limit:
+            return Rates()
+        shared = SharedRates(
+            url.get_secret_value(),
+            tenant_of(
+                self.settings.langsmith_endpoint, key.get_secret_value(), self.settings.langsmith_workspace_id
+            ),
+        )
+        self._opened.callback(shared.close)
+        return Rates(shared)
 
     def waited(self) -> float:
         """Seconds spent so far waiting for the source's rates; 0 while the source is not opened."""
@@ -86,7 +115,7 @@ class Resources:
     @cached_property
     def store(self) -> Store:
         """The runs store, reachable and migrated. Raises `LseError` saying what to do otherwise."""
-        store = Store(self.database_url)
+        store = Store(self.database_url, self._origin)
         store.check()
         return store
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import inf
 from threading import Lock
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import requests
 import tenacity
@@ -88,11 +88,25 @@ _UNEVEN = 0.2
 server sees more calls within a span than were sent; without this, one in 15 calls was refused (measured)."""
 
 
+class SharedRates(Protocol):
+    """Rates that other processes and machines keep to as well; `lse.store` has one in the database."""
+
+    def take(self, calls: int, seconds: float) -> float | None:
+        """The seconds until the next call may be sent, which then counts; None when nobody can say."""
+
+    def rest(self, seconds: float) -> None:
+        """Have the server left alone by everybody for so long."""
+
+    def resting(self) -> float:
+        """The seconds for which the server is still to be left alone."""
+
+
 class RateLimit:
     """Waits so that calls never exceed a rate, by the times of the last calls. Safe between threads."""
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: Rate, shared: SharedRates | None = None) -> None:
         self._rate = rate
+        self._shared = shared
         self._times: deque[float] = deque(maxlen=rate.calls)
         self._lock = Lock()
         self._until = -inf
@@ -102,16 +116,53 @@ class RateLimit:
     def wait(self) -> None:
         """Return when the next call may be sent."""
         with self._lock:
+            seconds = self._take()
             now = time.monotonic()
-            full = len(self._times) == self._rate.calls
-            earliest = self._times[0] + self._rate.seconds + _UNEVEN if full else now
-            at = max(now, earliest)
+            at = now + seconds
             self._times.append(at)
             self.waited += max(0.0, at - max(now, self._until))
             self._until = max(at, self._until)
-        if at - now >= _WORTH_SAYING:
-            logger.info("Waiting %.1f s: %d calls in %.0f s.", at - now, self._rate.calls, self._rate.seconds)
-        time.sleep(at - now)
+        if seconds >= _WORTH_SAYING:
+            logger.info("Waiting %.1f s: %d calls in %.0f s.", seconds, self._rate.calls, self._rate.seconds)
+        time.sleep(seconds)
+
+    def _take(self) -> float:
+        """The seconds until the next call may be sent: as all processes agree, else by its own calls."""
+        span = self._rate.seconds + _UNEVEN
+        shared = self._shared.take(self._rate.calls, span) if self._shared else None
+        if shared is not None:
+            return shared
+        full = len(self._times) == self._rate.calls
+        return max(0.0, self._times[0] + span - time.monotonic()) if full else 0.0
+
+
+class Rates:
+    """The rates of one tenant, and whether its server is left alone for a while. Safe between threads."""
+
+    def __init__(self, shared: SharedRates | None = None) -> None:
+        self._shared = shared
+        self._limits: dict[Rate, RateLimit] = {}
+        self._rest_until = -inf
+
+    def wait(self, rate: Rate) -> None:
+        """Return when the next call that `rate` counts may be sent."""
+        self._limits.setdefault(rate, RateLimit(rate, self._shared)).wait()
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting, over all rates."""
+        return sum(limit.waited for limit in list(self._limits.values()))
+
+    def rest(self, seconds: float) -> None:
+        """Leave the server alone for so long."""
+        self._rest_until = time.monotonic() + seconds
+        if self._shared:
+            self._shared.rest(seconds)
+
+    @property
+    def resting(self) -> bool:
+        """Whether the server is left alone, by this process or by all."""
+        return time.monotonic() < self._rest_until or bool(self._shared and self._shared.resting())
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +180,15 @@ class Call:
 class LangSmithHttp:
     """Calls LangSmith; answers are raw bytes, faults are errors of `lse`."""
 
-    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+    def __init__(
+        self, settings: Settings, patience: Patience | None = None, rates: Rates | None = None
+    ) -> None:
         self._patience = patience or Patience()
         self._endpoint = settings.langsmith_endpoint
         self._session = _Session(self._patience)
         self._client = _client(settings, self._session)
         self._limited = settings.langsmith_rate_limit
-        self._limits: dict[Rate, RateLimit] = {}
-        self._given_up = -inf
+        self._rates = rates or Rates()
 
     def call(self, call: Call, read: Callable[[bytes], T]) -> T:
         """What `read` makes of a successful answer; an answer that `read` finds faulty is asked for again.
@@ -156,7 +208,7 @@ class LangSmithHttp:
         For a while after the patience ran out, nothing is tried any more: a server that is down is not
         asked again for every day of a long range.
         """
-        if time.monotonic() - self._given_up < self._patience.rest:
+        if self._rates.resting:
             raise TemporaryError(
                 "LangSmith did not answer a moment ago and is not asked again yet.", hint="Try again later."
             )
@@ -170,13 +222,13 @@ class LangSmithHttp:
         try:
             return retrying(work)
         except TemporaryError:
-            self._given_up = time.monotonic()
+            self._rates.rest(self._patience.rest)
             raise
 
     @property
     def waited(self) -> float:
         """Seconds spent waiting for the rates, over all of them."""
-        return sum(limit.waited for limit in list(self._limits.values()))
+        return self._rates.waited
 
     def close(self) -> None:
         """Close the connections."""
@@ -208,7 +260,7 @@ class LangSmithHttp:
 
     def _wait_for(self, rate: Rate) -> None:
         if self._limited:
-            self._limits.setdefault(rate, RateLimit(rate)).wait()
+            self._rates.wait(rate)
 
     def _stop(self, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

@@ -35,7 +35,14 @@ def forget_failure(resources: Resources, day: ProjectDay, step: str) -> None:
     with _without_a_ledger_too():
         entry = resources.ledger.ledger(day) if resources.ledger else None
         if resources.ledger and entry and entry.failed_step == step:
-            resources.ledger.record(day, failed_step=None, failure=None)
+            resources.ledger.recovered(day, step)
+
+
+def happened(resources: Resources, kind: str, day: ProjectDay, **figures: Any) -> None:
+    """Write an event, when there is a store; a database that went away spoils nothing."""
+    with _without_a_ledger_too():
+        if resources.ledger is not None:
+            resources.ledger.happened(kind, day, **figures)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lse.archive.fetch_record import FetchRecord
 from lse.errors import LseError, TemporaryError, from_os_error
 from lse.models import Progress, ProjectDay, StepResult
-from lse.pipeline.common import forget_failure, no_progress, note, settled
+from lse.pipeline.common import forget_failure, happened, no_progress, note, settled
 from lse.pipeline.fetching import fetch
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
@@ -68,10 +68,13 @@ def full_sweep(
         resources.require_target()
         recipients(resources.settings)
     with resources.lock(day):
+        happened(resources, "sweep.started", day)
         for step in STEPS:
             results[step] = _sweep_step(step, resources, day, skip, force, results, run)
             if tell is not None:
                 tell(results[step])
+        outcome = [[each.step, each.state, each.figures.get("seconds")] for each in results.values()]
+        happened(resources, "sweep.finished", day, steps=outcome, exit_code=exit_code(results.values()))
     return list(results.values())
 
 

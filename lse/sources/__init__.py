@@ -4,12 +4,15 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from lse.archive.links import Link
 from lse.models import StoredFile
 from lse.settings import Settings
+
+if TYPE_CHECKING:
+    from lse.langsmith.http import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,8 @@ class Source(Protocol):
         """Release connections."""
 
 
-def open_source(settings: Settings) -> Source:
-    """The source the settings name: LangSmith."""
+def open_source(settings: Settings, rates: "Rates | None" = None) -> Source:
+    """The source the settings name, LangSmith, asked at `rates` that others may keep to as well."""
     from lse.sources import langsmith  # importing the SDK takes most of a second
 
-    return langsmith.open(settings)
+    return langsmith.open(settings, rates)

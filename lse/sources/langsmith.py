@@ -16,7 +16,7 @@ from lse.archive.jsontext import MalformedJson, elements, fields
 from lse.archive.links import Link, links_of
 from lse.archive.trace_file import single_line
 from lse.errors import TemporaryError, UsageError
-from lse.langsmith.http import Call, LangSmithHttp, NotServed, Patience, TooMuch
+from lse.langsmith.http import Call, LangSmithHttp, NotServed, Patience, Rates, TooMuch
 from lse.langsmith.limits import LIMITS
 from lse.models import RawRun, StoredFile
 from lse.settings import Settings
@@ -36,8 +36,10 @@ _RUNS_PER_FEEDBACK_CALL = 50  # ids travel in the URL, 41 bytes each; proxies re
 class LangSmithSource:
     """Projects, runs and feedback of one LangSmith workspace, as raw texts."""
 
-    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
-        self._http = LangSmithHttp(settings, patience)
+    def __init__(
+        self, settings: Settings, patience: Patience | None = None, rates: Rates | None = None
+    ) -> None:
+        self._http = LangSmithHttp(settings, patience, rates)
         self._downloads = Downloads(
             settings.langsmith_endpoint, settings.file_limit_mb * 1_000_000, patience or Patience()
         )
@@ -188,9 +190,9 @@ class LangSmithSource:
         return self._http.call(Call("GET", "/info", _GENERAL), _object)
 
 
-def open(settings: Settings) -> LangSmithSource:
+def open(settings: Settings, rates: Rates | None = None) -> LangSmithSource:
     """The LangSmith workspace that the settings' key reads."""
-    return LangSmithSource(settings)
+    return LangSmithSource(settings, rates=rates)
 
 
 class _PageQuestion:

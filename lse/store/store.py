@@ -13,6 +13,7 @@ from psycopg.rows import class_row, dict_row
 from lse.errors import BusyError
 from lse.models import Entries, ProjectDay, Trace
 from lse.store import revisions
+from lse.store.checking import differing_rows
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.events import write_event, write_ledger_events
 from lse.store.ledger import LedgerEntry, write_entry
@@ -156,6 +157,10 @@ class Store:
         """How many `runs`, `feedback` records and `quarantined` texts of `day` there are."""
         return self.query(QUERIES["count_rows"].decode(), _key(day))[0]
 
+    def differing_rows(self, day: ProjectDay, traces: Iterable[Trace]) -> Iterator[tuple[UUID, UUID]]:
+        """The rows of `day` that are not what a load makes of their texts; see `checking.differing_rows`."""
+        return differing_rows(self._url, day, traces)
+
     def quarantined(self, day: ProjectDay) -> list[Quarantined]:
         """What of `day` could not be loaded, and why."""
         with self._reading() as connection, connection.cursor(row_factory=class_row(Quarantined)) as cursor:
@@ -206,9 +211,13 @@ class Store:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection[Any]]:
-        with translated(), connect(self._url) as connection:
-            with deadline(connection, STATEMENT_TIMEOUT + _GRACE), connection.transaction():
-                yield connection
+        with (
+            translated(),
+            connect(self._url) as connection,
+            deadline(connection, STATEMENT_TIMEOUT + _GRACE),
+            connection.transaction(),
+        ):
+            yield connection
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection[Any]]:
