@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 from langsmith import Client
-from langsmith.schemas import Dataset
-from langsmith.schemas import Example as SentExample
+from msgspec import Struct
 
 from lse.datasets import Example
 from lse.datasets._examples import example_id
 from lse.datasets._hashing import canonical
 from lse.errors import TemporaryError
-from lse.langsmith.http import Conflict, LangSmithHttp, TooMuch
+from lse.langsmith.http import Call, Conflict, LangSmithHttp, NotServed, TooMuch
+from lse.langsmith.limits import LIMITS
 from lse.models import Progress
 
 Item = TypeVar("Item")
@@ -31,6 +32,7 @@ _IDS_AT_ONCE = 50
 _BATCH_EXAMPLES = 100
 _BATCH_BYTES = 4_000_000
 """LangSmith takes 20 MB at a time; smaller batches lose less to a broken connection."""
+_ROUNDS = 3
 _WHOLE = ["base"]
 """The split that LangSmith gives to an example without one."""
 _GONE = Example({}, {}, {})
@@ -67,12 +69,12 @@ def plan_sync(
     LangSmith has.
     """
     wanted = {example_id(name, key): example for key, example in examples.items()}
-    dataset = _find(http, name)
-    found = _compare(wanted, _sent_examples(http, dataset.id)) if dataset else _Compared()
+    dataset_id = next((found.id for found in http.call(_dataset_called(name), _datasets)), None)
+    found = _compare(wanted, _sent_examples(http, dataset_id)) if dataset_id else _Compared()
     known = found.same | found.changed
     return Plan(
         dataset=name,
-        dataset_id=dataset.id if dataset else None,
+        dataset_id=dataset_id,
         add={id: example for id, example in wanted.items() if id not in known},
         replace={id: wanted[id] for id in sorted(found.changed)} if overwrite else {},
         remove=sorted(found.extra) if prune else [],
@@ -82,11 +84,38 @@ def plan_sync(
     )
 
 
-def carry_out(http: LangSmithHttp, plan: Plan, description: str, progress: Progress) -> None:
-    """Do what `plan` says, batch by batch.
+def sync(
+    http: LangSmithHttp,
+    name: str,
+    examples: Mapping[str, Example],
+    *,
+    description: str,
+    overwrite: bool,
+    prune: bool,
+    progress: Progress,
+) -> Plan:
+    """Do what `plan_sync` says, and look whether it was done; the plan that was carried out.
 
-    Raises `TemporaryError` when LangSmith does not answer; the next sync goes on with what is missing.
+    Raises `TemporaryError` when LangSmith does not answer, or does not keep what it accepted; the next sync
+    goes on with what is missing.
     """
+    first = plan = plan_sync(http, name, examples, overwrite=overwrite, prune=prune)
+    for _ in range(_ROUNDS):
+        if plan.dataset_id and not plan.writes:
+            return first
+        _carry_out(http, plan, description, progress)
+        # A page from something in between, with status 200, looks like success to the SDK.
+        plan = plan_sync(http, name, examples, overwrite=overwrite, prune=prune)
+    if plan.writes:
+        raise TemporaryError(
+            f"LangSmith accepted the examples of {name!r} and does not have {plan.writes} of the changes.",
+            hint="Try again later.",
+        )
+    return first
+
+
+def _carry_out(http: LangSmithHttp, plan: Plan, description: str, progress: Progress) -> None:
+    """Do what `plan` says, batch by batch."""
     dataset_id = plan.dataset_id or _create(http, plan.dataset, description)
     target = _Target(http, dataset_id)
     work = [(target.add, batch) for batch in _batches(plan.add)]
@@ -128,7 +157,7 @@ class _Target:
             try:
                 if left:
                     self._http.sdk("examples", lambda client: send(client, self._id, left))
-            except Conflict as error:  # somebody on the way sent the request twice
+            except (Conflict, NotServed) as error:  # done already: something on the way sent it twice
                 if number:
                     raise
                 raise TemporaryError(error.message) from None
@@ -149,7 +178,7 @@ class _Target:
         """Those of `ids` that are there; asked once, for use within a retried attempt."""
         found: set[UUID] = set()
         for some in _some(list(ids), _IDS_AT_ONCE):
-            found |= {sent.id for sent in self._http.sdk("examples", _page(self._id, example_ids=some))}
+            found |= {sent.id for sent in self._http.ask(_examples_of(self._id, id=list(some)), _examples)}
         return found
 
     def _missing(self, ids: Iterable[UUID]) -> list[UUID]:
@@ -167,7 +196,7 @@ class _Compared:
     extra: set[UUID] = field(default_factory=set)
 
 
-def _compare(wanted: Examples, sent: Iterable[SentExample]) -> _Compared:
+def _compare(wanted: Examples, sent: Iterable["_Sent"]) -> _Compared:
     found = _Compared()
     for example in sent:
         if example.id not in wanted:
@@ -193,38 +222,68 @@ def _content(inputs: Any, outputs: Any, metadata: Any) -> Any:
     return inputs or {}, outputs or {}, about
 
 
-def _find(http: LangSmithHttp, name: str) -> Dataset | None:
-    return http.retry(lambda: http.sdk("datasets", lambda client: _called(client, name)))
-
-
-def _called(client: Client, name: str) -> Dataset | None:
-    return next(client.list_datasets(dataset_name=name, limit=1), None)
-
-
 def _create(http: LangSmithHttp, name: str, description: str) -> UUID:
     """The id of the dataset, made unless an attempt whose answer was lost has made it."""
 
     def attempt() -> UUID:
-        found = http.sdk("datasets", lambda client: _called(client, name))
-        if found is None:
-            found = http.sdk("datasets", lambda client: client.create_dataset(name, description=description))
-        return found.id
+        found = http.ask(_dataset_called(name), _datasets)
+        if found:
+            return found[0].id
+        return http.sdk("datasets", lambda client: client.create_dataset(name, description=description)).id
 
     return http.retry(attempt)
 
 
-def _sent_examples(http: LangSmithHttp, dataset_id: UUID) -> Iterator[SentExample]:
+def _sent_examples(http: LangSmithHttp, dataset_id: UUID) -> Iterator["_Sent"]:
     """Every example in LangSmith; each page is tried again on its own."""
     for offset in itertools.count(0, _PAGE):
-        ask = _page(dataset_id, offset=offset)
-        page = http.retry(lambda ask=ask: http.sdk("examples", ask))  # type: ignore[misc]
+        page = http.call(_examples_of(dataset_id, offset=offset), _examples)
         yield from page
         if len(page) < _PAGE:
             return
 
 
-def _page(dataset_id: UUID, **which: Any) -> Callable[[Client], list[SentExample]]:
-    return lambda client: list(client.list_examples(dataset_id=dataset_id, limit=_PAGE, **which))
+class _Sent(Struct, frozen=True):
+    """An example as LangSmith has it."""
+
+    id: UUID
+    inputs: dict[str, Any] | None = None
+    outputs: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Named(Struct, frozen=True):
+    """A dataset as LangSmith has it."""
+
+    id: UUID
+    name: str
+
+
+def _dataset_called(name: str) -> Call:
+    return Call("GET", "/datasets", LIMITS["general"], query={"name": name, "limit": 1})
+
+
+def _examples_of(dataset_id: UUID, **which: Any) -> Call:
+    query = {"dataset": str(dataset_id), "limit": _PAGE, "inline_s3_urls": "true", **which}
+    return Call("GET", "/examples", LIMITS["general"], query=query)
+
+
+def _datasets(answer: bytes) -> list[_Named]:
+    return _read(answer, list[_Named])
+
+
+def _examples(answer: bytes) -> list[_Sent]:
+    return _read(answer, list[_Sent])
+
+
+def _read(answer: bytes, kind: type[Item]) -> Item:
+    """What an answer says. The SDK takes `{}` for an empty list, and would have everything sent anew."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise TemporaryError(
+            "LangSmith's list of examples cannot be read.", hint="Try again later."
+        ) from None
 
 
 def _create_examples(client: Client, dataset_id: UUID, batch: Examples) -> None:

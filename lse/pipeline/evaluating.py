@@ -24,7 +24,7 @@ from lse.datasets._builds import (
 from lse.datasets._examples import read_examples
 from lse.datasets._recipes import find_recipe, recipe_names, recipe_summary
 from lse.datasets._service import require_success
-from lse.datasets._sync import Plan, carry_out, plan_sync
+from lse.datasets._sync import Plan, plan_sync, sync
 from lse.datasets._writing import form_of, write
 from lse.errors import ConfigurationError, LseError, TemporaryError
 from lse.langsmith.http import LangSmithHttp, Patience
@@ -124,10 +124,17 @@ def upload_dataset(
     """
     examples = read_examples(file)
     with contextlib.closing(LangSmithHttp(resources.settings, patience)) as http:
-        plan = plan_sync(http, name, examples, overwrite=overwrite, prune=prune)
-        if not dry_run and (plan.writes or plan.dataset_id is None):
-            carry_out(http, plan, description, progress)
-    return plan
+        if dry_run:
+            return plan_sync(http, name, examples, overwrite=overwrite, prune=prune)
+        return sync(
+            http,
+            name,
+            examples,
+            description=description,
+            overwrite=overwrite,
+            prune=prune,
+            progress=progress,
+        )
 
 
 def run_evaluation(
