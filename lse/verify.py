@@ -1,15 +1,18 @@
-"""Compare the copies of a project day, by id and content hash. Reads values, writes nothing."""
+"""Compare what copies of a project day hold, by id and content hash. Values in, values out."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 from uuid import UUID
 
-from lse.models import Inventory
+from lse.models import Entries, Holding, read_entries
 
-Kind = Literal["missing", "differs", "extra", "damaged"]
-Value = TypeVar("Value")
+Kind = Literal["lost", "damaged", "differs", "missing", "extra"]
+
+KINDS: tuple[Kind, ...] = ("lost", "damaged", "differs", "missing", "extra")
+"""The worst first. `lost`: whole in no archive. `damaged`: not as it was written. `differs`: other content
+than the reference. `missing`: not there, but in a better copy. `extra`: there, but not in the reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,74 +21,92 @@ class Difference:
 
     kind: Kind
     copy: str
-    """The copy that disagrees with the reference."""
+    """The copy that disagrees with the reference: `files`, `zip`, `target`, `store`, `ledger`"""
     item: str
-    """What it is about, such as `run <id> of trace <id>`."""
+    """What it is about, such as `run <id> of trace <id>`; of a damaged copy, what was found"""
+    trace_id: UUID | None = None
+    run_ids: tuple[UUID, ...] = ()
+    """The runs that it is about, where it is about runs"""
+    feedback_id: UUID | None = None
 
     def __str__(self) -> str:
         return {
+            "lost": f"{self.item} is lost: whole in no archive",
             "missing": f"{self.item} is missing in {self.copy}",
             "differs": f"{self.item} differs in {self.copy}",
             "extra": f"{self.item} is only in {self.copy}",
             "damaged": f"{self.copy}: {self.item}",
         }[self.kind]
 
+    def each(self) -> "Iterator[Difference]":
+        """This difference, or one for each of its runs where it is about several."""
+        if len(self.run_ids) < 2:
+            yield self
+        for run_id in self.run_ids if len(self.run_ids) > 1 else ():
+            yield of_run(self.kind, self.copy, self.trace_id, run_id)
 
-def compare(reference: Inventory, other: Inventory) -> Iterator[Difference]:
-    """Where `other` disagrees with `reference`, in the order of ids. Damage in `other` comes first.
 
-    What the store keeps in quarantine is there, but not as a row; it is no difference.
+def by_severity(differences: Iterable[Difference]) -> list[Difference]:
+    """The worst first; of one kind in the order they were found."""
+    return sorted(differences, key=lambda difference: KINDS.index(difference.kind))
+
+
+def kinds_of(differences: Iterable[Difference]) -> dict[str, int]:
+    """How many differences there are of each kind that there is one of, the worst first."""
+    found = Counter(difference.kind for difference in differences)
+    return {kind: found[kind] for kind in KINDS if found[kind]}
+
+
+def compare_runs(
+    trace_id: UUID, reference: Holding, other: Holding, copy: str, excused: Container[UUID] = frozenset()
+) -> Iterator[Difference]:
+    """Run by run, where `copy`, which holds `other`, disagrees; a trace that is in one only is named once.
+
+    What `excused` holds by its content hash, as the store's quarantine does, is not missed.
     """
-    yield from damage(other)
-    yield from _compare_runs(reference, other)
-    for kind, feedback_id in _compare(reference.feedback, other.feedback):
-        if kind != "missing" or reference.feedback[feedback_id] not in other.quarantined:
-            yield Difference(kind, other.copy, f"feedback {feedback_id}")
-    kept = other.unplaced | other.quarantined
-    for content in sorted(reference.unplaced - kept):
-        yield Difference("missing", other.copy, f"unplaced run with content {content}")
-    if "store" not in (reference.copy, other.copy):
-        yield from _compare_superseded(reference, other)
+    if reference.runs == other.runs:
+        return
+    wanted, found = dict(read_entries(reference.runs)), dict(read_entries(other.runs))
+    missing = tuple(run for run in wanted if run not in found and wanted[run] not in excused)
+    yield from _grouped("missing", copy, trace_id, missing, whole=not found)
+    for run_id in wanted:
+        if run_id in found and found[run_id] != wanted[run_id]:
+            yield of_run("differs", copy, trace_id, run_id)
+    extra = tuple(run for run in found if run not in wanted)
+    yield from _grouped("extra", copy, trace_id, extra, whole=not wanted)
 
 
-def _compare_runs(reference: Inventory, other: Inventory) -> Iterator[Difference]:
-    """Run by run; a trace of several runs that is in one copy only is named once."""
-    sizes = {"missing": _trace_sizes(reference), "extra": _trace_sizes(other), "differs": Counter[UUID]()}
-    found: dict[tuple[Kind, UUID], list[UUID]] = defaultdict(list)
-    for kind, run_id in _compare(reference.runs, other.runs):
-        trace_id, content = reference.runs.get(run_id) or other.runs[run_id]
-        if kind != "missing" or content not in other.quarantined:
-            found[kind, trace_id].append(run_id)
-    for (kind, trace_id), run_ids in found.items():
-        if len(run_ids) > 1 and len(run_ids) == sizes[kind][trace_id]:
-            yield Difference(kind, other.copy, f"trace {trace_id} with its {len(run_ids)} runs")
-            continue
-        for run_id in run_ids:
-            yield Difference(kind, other.copy, f"run {run_id} of trace {trace_id}")
+def compare_feedback(
+    reference: Entries, other: Entries, copy: str, excused: Container[UUID] = frozenset()
+) -> Iterator[Difference]:
+    """As `compare_runs`, for feedback, by id."""
+    if reference == other:
+        return
+    wanted, found = dict(read_entries(reference)), dict(read_entries(other))
+    for item in sorted(wanted.keys() | found.keys()):
+        if item not in found:
+            if wanted[item] not in excused:
+                yield _of_feedback("missing", copy, item)
+        elif item not in wanted:
+            yield _of_feedback("extra", copy, item)
+        elif found[item] != wanted[item]:
+            yield _of_feedback("differs", copy, item)
 
 
-def _trace_sizes(inventory: Inventory) -> Counter[UUID]:
-    return Counter(trace_id for trace_id, _ in inventory.runs.values())
+def of_run(kind: Kind, copy: str, trace_id: UUID | None, run_id: UUID) -> Difference:
+    """A difference about one run."""
+    return Difference(kind, copy, f"run {run_id} of trace {trace_id}", trace_id, (run_id,))
 
 
-def _compare_superseded(reference: Inventory, other: Inventory) -> Iterator[Difference]:
-    """The store is an index of what runs are now; earlier texts are in the archive's own copies."""
-    for content in sorted(reference.superseded ^ other.superseded):
-        kind: Kind = "missing" if content in reference.superseded else "extra"
-        yield Difference(kind, other.copy, f"earlier text with content {content}")
+def _of_feedback(kind: Kind, copy: str, feedback_id: UUID) -> Difference:
+    return Difference(kind, copy, f"feedback {feedback_id}", feedback_id=feedback_id)
 
 
-def damage(inventory: Inventory) -> Iterator[Difference]:
-    """What of a copy could not be read."""
-    for sentence in inventory.damage:
-        yield Difference("damaged", inventory.copy, sentence)
-
-
-def _compare(reference: Mapping[UUID, Value], other: Mapping[UUID, Value]) -> Iterator[tuple[Kind, UUID]]:
-    for key in sorted(reference.keys() | other.keys()):
-        if key not in other:
-            yield "missing", key
-        elif key not in reference:
-            yield "extra", key
-        elif reference[key] != other[key]:
-            yield "differs", key
+def _grouped(
+    kind: Kind, copy: str, trace_id: UUID, run_ids: tuple[UUID, ...], *, whole: bool
+) -> Iterator[Difference]:
+    if whole and len(run_ids) > 1:
+        yield Difference(kind, copy, f"trace {trace_id} with its {len(run_ids)} runs", trace_id, run_ids)
+        return
+    for run_id in run_ids:
+        yield of_run(kind, copy, trace_id, run_id)

@@ -2,7 +2,6 @@
 
 from lse.models.day import ProjectDay, parse_day
 from lse.models.holding import Entries, Holding, count_entries, pack_entries, read_entries
-from lse.models.inventory import Inventory
 from lse.models.results import Figure, Progress, StepResult
 from lse.models.run import Run, UnreadableRun, parse_run
 from lse.models.trace import RawFeedback, RawRun, StoredFile, Trace, content_hash
@@ -11,7 +10,6 @@ __all__ = [
     "Entries",
     "Figure",
     "Holding",
-    "Inventory",
     "Progress",
     "ProjectDay",
     "RawFeedback",

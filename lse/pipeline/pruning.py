@@ -22,9 +22,10 @@ from lse.errors import (
 )
 from lse.models import ProjectDay, StepResult
 from lse.pipeline.common import as_fetched, counted, options, pruned, settled
+from lse.pipeline.copies import Copies
 from lse.pipeline.listing import ListedDay, list_days
 from lse.pipeline.target_copy import find_copies, holds
-from lse.pipeline.verifying import Copies, compare_copies
+from lse.pipeline.verifying import Depth, compare_copies
 from lse.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -160,7 +161,8 @@ def _verified(resources: Resources, each: ListedDay, copies: Sequence[str]) -> C
     if each.complete is not None and settled(resources, day) is None:
         raise IncompleteError(f"The fetch of {day} is not complete and settled.")
     here = {copy for copy in ("files", "zip") if _size(each, copy) is not None} - {*each.pruned, *copies}
-    result, found = compare_copies(resources, day, deep=not here and "target" not in copies)
+    depth: Depth = "default" if here or "target" in copies else "deep"
+    result, found = compare_copies(resources, day, depth=depth)
     if result.exit_code:
         raise _Doubtful(result)
     return found

@@ -1,207 +1,313 @@
 """The step `verify`: compare every copy of a day. It reads, and changes nothing but the ledger's note."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from lse.archive.fetch_record import FetchRecord, read_fetch_record
-from lse.archive.inventory import inventory_of_folder, inventory_of_zip
 from lse.archive.layout import archive_name, archived_files
 from lse.archive.manifest import content_sha256_of
+from lse.archive.reading import DayReader
 from lse.archive.trace_file import DamagedArchive
-from lse.archive.zip import describe_zip, open_zip
-from lse.errors import AccessError, DifferencesFound, IncompleteError, LseError, TemporaryError
-from lse.models import Figure, Inventory, Progress, ProjectDay, StepResult
-from lse.pipeline.common import (
-    as_fetched,
-    counted,
-    is_empty,
-    no_progress,
-    note,
-    options,
-    pruned,
-    was_pruned,
-)
+from lse.archive.zip import ZipInfo, ZipReader, describe_zip, open_zip
+from lse.errors import AccessError, DifferencesFound, IncompleteError, TemporaryError, UsageError
+from lse.models import Figure, Progress, ProjectDay, StepResult
+from lse.pipeline.common import counted, is_empty, no_progress, note, options, was_pruned
+from lse.pipeline.comparing import Archive, Found, Rows, folder_archive, walk, zip_archive
+from lse.pipeline.copies import Copies, Records, read_records, same_bytes
+from lse.pipeline.glancing import glance
+from lse.pipeline.ledger_check import compare_ledger
 from lse.pipeline.target_copy import bring, find_copy, holds
 from lse.resources import Resources
-from lse.store import LedgerEntry, Store
+from lse.sources import Window
 from lse.targets import StoredObject
-from lse.verify import Difference, compare, damage
+from lse.verify import Difference, by_severity, kinds_of
 
-
-@dataclass(slots=True)
-class Copies:
-    """The copies of a day that were looked at."""
-
-    inventories: list[Inventory] = field(default_factory=list)
-    """Those that were read, best first; the first is the reference."""
-    held: dict[str, str] = field(default_factory=dict)
-    """Each copy that is there → what it holds."""
-    part: Inventory | None = None
-    """What is back of trace files that were pruned; it need not be whole."""
-    pruned: list[str] = field(default_factory=list)
-    """Each copy that is not there on purpose."""
-    differences: list[Difference] = field(default_factory=list)
-    """What is missing as a whole, or differs by its hashes; at last every difference."""
-    unchecked: list[LseError] = field(default_factory=list)
-    """Why a copy could not be looked at."""
-
-    def add(self, inventory: Inventory) -> None:
-        self.inventories.append(inventory)
-        self.held[inventory.copy] = f"{len(inventory.runs):,}"
-
-    def miss(self, copy: str, item: str) -> None:
-        self.differences.append(Difference("missing", copy, item))
-
-    def __str__(self) -> str:
-        held = ", ".join(f"{copy} {what}" for copy, what in self.held.items()) or "none"
-        return f"{held}; pruned: {', '.join(self.pruned)}" if self.pruned else held
+Depth = Literal["quick", "default", "deep"]
+"""`quick`: counts, sizes and hashes that are noted; no content. `default`: every byte on this disk, the ids
+and hashes of the store, size and MD5 of the target. `deep`: the target's bytes and each column of the store's
+rows as well."""
 
 
 def verify(
-    resources: Resources, day: ProjectDay, progress: Progress = no_progress, *, deep: bool = False
+    resources: Resources,
+    day: ProjectDay,
+    progress: Progress = no_progress,
+    *,
+    deep: bool = False,
+    quick: bool = False,
+    source: bool = False,
 ) -> StepResult:
-    """Compare the copies of `day` by id and content hash: trace files, zip, target, store.
+    """Compare the copies of `day` by id and content hash: trace files, zip, target, store, and the ledger.
 
-    The best copy that is there, in that order, is the reference. The target is compared by its hashes; with
-    `deep` it is downloaded, decrypted where it is encrypted, and read. A copy that was pruned is not missed.
-    Raises `UsageError` when nothing of the day is archived.
+    What holds the content that the last fetch left is trusted first. The target is compared by its hashes;
+    with `deep` it is downloaded, decrypted where it is encrypted, and read, and each column of the store's
+    rows is compared with its text. `quick` reads no content. With `source`, LangSmith is asked how many runs
+    it counts. A copy that was pruned is not missed. Raises `UsageError` when nothing of the day is archived.
     """
-    return compare_copies(resources, day, progress, deep=deep)[0]
+    depth: Depth = "deep" if deep else "quick" if quick else "default"
+    return compare_copies(resources, day, progress, depth=depth, source=source)[0]
 
 
 def compare_copies(
-    resources: Resources, day: ProjectDay, progress: Progress = no_progress, *, deep: bool = False
+    resources: Resources,
+    day: ProjectDay,
+    progress: Progress = no_progress,
+    *,
+    depth: Depth = "default",
+    source: bool = False,
 ) -> tuple[StepResult, Copies]:
     """What `verify` says, and the copies that it looked at."""
-    entry = resources.ledger.ledger(day) if resources.ledger else None
-    copies = Copies()
-    _read_local(resources, day, copies, entry)
-    progress(1, 3)
-    _read_target(resources, day, copies, entry, deep=deep)
-    progress(2, 3)
-    if resources.ledger is not None and entry and entry.loaded_at:
-        copies.add(_inventory_of_store(resources.ledger, day))
+    copies, records = Copies(), read_records(resources, day)
+    if depth == "quick":
+        glance(resources, day, copies, records)
+    else:
+        with ExitStack() as opened:
+            _Comparison(resources, day, copies, records, opened).compare(progress, deep=depth == "deep")
     if not copies.held and not copies.differences and not copies.pruned and is_empty(resources, day):
         return StepResult("verify", "done", "no traces on this day"), copies
-    reference, *others = copies.inventories or [Inventory("none")]
-    copies.differences += damage(reference)
-    for other in others:
-        copies.differences += compare(reference, other)
-    if copies.part and copies.inventories:
-        copies.differences += (d for d in compare(reference, copies.part) if d.kind != "missing")
-    note(resources, day, verified_at=resources.now(), differences=len(copies.differences))
-    return _verified(day, copies, read_fetch_record(resources.folder(day))), copies
+    if source:
+        _ask_source(resources, day, copies)
+    copies.differences = by_severity(copies.differences)
+    if depth != "quick":
+        note(resources, day, verified_at=resources.now(), differences=len(copies.differences))
+    return _verified(day, copies, records), copies
 
 
-def _read_local(resources: Resources, day: ProjectDay, copies: Copies, entry: LedgerEntry | None) -> None:
-    """Read trace files and zip; the ledger knows whether one should be there."""
-    folder, path = resources.folder(day), resources.zip_path(day)
-    whole = as_fetched(resources, day)
-    if was_pruned(resources, day, "files") and not (whole and archived_files(folder)):
-        copies.pruned.append("files")
-        copies.part = inventory_of_folder(folder) if archived_files(folder) else None
-        whole = True
-    elif archived_files(folder):
-        copies.add(inventory_of_folder(folder))
-    elif entry and entry.runs:
-        copies.miss("files", f"every trace file of {day}")
-    if path.exists():
-        copies.add(inventory_of_zip(path, "zip"))
-    elif was_pruned(resources, day, "zip"):
-        copies.pruned.append("zip")
-    elif entry and entry.packed_at:
-        copies.miss("zip", path.name)
-    if not whole:
-        copies.differences.append(Difference("damaged", "files", "they are not what the last fetch left"))
-        copies.inventories.reverse()  # the zip is the better reference
+class _Comparison:
+    """One comparison by content under way."""
+
+    def __init__(
+        self, resources: Resources, day: ProjectDay, copies: Copies, records: Records, opened: ExitStack
+    ) -> None:
+        self._resources = resources
+        self._day = day
+        self._copies = copies
+        self._records = records
+        self._opened = opened
+        self._archives: dict[str, Archive] = {}
+        self._contents: dict[str, str] = {}
+        """Copy → the content hash that its manifest says"""
+        self._part: str | None = None
+        self._info: ZipInfo | None = None
+        self._target_is_whole = False
+        """Whether the target holds what the last fetch left, by what was noted when it arrived"""
+
+    def compare(self, progress: Progress, *, deep: bool) -> None:
+        """Fill the copies with what is there and where it disagrees."""
+        self._open_files()
+        self._open_zip()
+        self._look_at_target(deep=deep)
+        rows = self._rows()
+        trust = self._trust(rows is not None)
+        if trust:
+            found = walk(list(self._archives.values()), rows, trust, self._part, progress)
+            self._conclude(found, rows)
+        if deep and rows:
+            self._compare_columns()
+
+    def _open_files(self) -> None:
+        folder, copies = self._resources.folder(self._day), self._copies
+        files = archived_files(folder)
+        if files:
+            self._archives["files"] = folder_archive(folder)
+        if was_pruned(self._resources, self._day, "files"):
+            whole = files and content_sha256_of(folder) == self._records.content_sha256
+            if not whole:
+                copies.pruned.append("files")
+                self._part = "files" if files else None
+        elif not files and self._records.runs:
+            copies.miss("files", f"every trace file of {self._day}")
+
+    def _open_zip(self) -> None:
+        path, copies, entry = self._resources.zip_path(self._day), self._copies, self._records.ledger
+        if not path.exists():
+            if was_pruned(self._resources, self._day, "zip"):
+                copies.pruned.append("zip")
+            elif entry and entry.packed_at:
+                copies.miss("zip", path.name)
+            return
+        self._info = describe_zip(path)
+        if self._opened_zip("zip", path) and same_bytes(entry, self._info) is False:
+            agree = entry and (entry.zip_sha256 == self._info.sha256 or entry.zip_md5 == self._info.md5)
+            if not agree:  # else the ledger is wrong, which is named as such
+                copies.damaged("zip", f"{path.name} has other bytes than were packed")
+
+    def _opened_zip(self, copy: str, path: Path) -> ZipReader | None:
+        """Open the zip of a copy; None when it is damaged, which is noted."""
+        try:
+            reader = self._opened.enter_context(open_zip(path))
+            if reader.manifest.day != self._day:
+                raise DamagedArchive(f"{path.name} holds {reader.manifest.day}, not {self._day}.")
+        except DamagedArchive as error:
+            self._copies.damaged(copy, error.message)
+            self._copies.held[copy] = "damaged"
+            return None
+        self._archives[copy] = zip_archive(copy, reader)
+        self._contents[copy] = reader.manifest.content_sha256
+        return reader
+
+    def _look_at_target(self, *, deep: bool) -> None:
+        """Compare the target's object by its hashes, or read it when asked to or when nothing is known."""
+        resources, copies = self._resources, self._copies
+        if resources.settings.target is None:
+            return
+        try:
+            stored = find_copy(resources, self._day)
+        except (AccessError, TemporaryError) as error:
+            copies.unchecked.append(("target", error))
+            return
+        except DifferencesFound as error:
+            copies.damaged("target", error.message)
+            return
+        if stored is None:
+            if was_pruned(resources, self._day, "target"):
+                copies.pruned.append("target")
+            elif self._records.ledger and self._records.ledger.uploaded_at:
+                copies.miss("target", archive_name(self._day))
+        elif deep or not (self._archives or self._records.content_sha256):
+            self._read_target(stored)
+        else:
+            self._compare_target(stored)
+
+    def _read_target(self, stored: StoredObject) -> None:
+        scratch = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lse-verify-"))
+        path = Path(scratch) / "target.zip"
+        try:
+            bring(self._resources, stored, path)
+        except DifferencesFound as error:
+            self._copies.damaged("target", error.message)
+            return
+        self._opened_zip("target", path)
+
+    def _compare_target(self, stored: StoredObject) -> None:
+        info, content, copies = self._info, self._content(), self._copies
+        self._target_is_whole = content is not None and holds(stored, content)
+        if info and (info.size, info.md5) == (stored.size, stored.md5):
+            copies.held["target"] = "same bytes"
+        elif self._target_is_whole or any(holds(stored, sha256) for sha256 in self._contents.values()):
+            copies.held["target"] = "same content"
+            if info and info.size == stored.size and "zip" in self._archives:
+                copies.damaged("zip", f"{info.path.name} has other bytes than were uploaded")
+        else:
+            copies.held["target"] = "other bytes"
+            copies.differences.append(Difference("differs", "target", stored.path))
+
+    def _content(self) -> str | None:
+        """The content hash of what should be there."""
+        if self._records.content_sha256:
+            return self._records.content_sha256
+        if "zip" in self._contents:
+            return self._contents["zip"]
+        return content_sha256_of(self._resources.folder(self._day)) if "files" in self._archives else None
+
+    def _rows(self) -> Rows | None:
+        """The store's rows of the day; None when there are none and none should be."""
+        store, entry = self._resources.ledger, self._records.ledger
+        if store is None:
+            return None
+        number = store.count_rows(self._day)["runs"]
+        if not number and not (entry and entry.loaded_at):
+            return None
+        quarantined = {item.content_hash for item in store.quarantined(self._day)}
+        return Rows(store.run_entries(self._day), store.feedback_entries(self._day), quarantined)
+
+    def _trust(self, rows: bool) -> Sequence[str]:
+        """The names of the copies, those first that hold what the last fetch left; a part comes last."""
+        content = self._records.content_sha256
+        proved = [copy for copy, sha256 in self._contents.items() if content and sha256 == content]
+        others = [copy for copy in self._archives if copy not in proved]
+        store = ["store"] if rows else []
+        if "files" in others and (self._part or self._files_are_doubtful(proved)):
+            others.remove("files")
+            return [*proved, *others, *store, "files"]
+        return [*proved, *others, *store]
+
+    def _files_are_doubtful(self, proved: Sequence[str]) -> bool:
+        """Whether the trace files are known not to be what the last fetch left, and only then are hashed."""
+        content = self._records.content_sha256
+        if proved or content is None:
+            return False
+        return content_sha256_of(self._resources.folder(self._day)) != content
+
+    def _conclude(self, found: Found, rows: Rows | None) -> None:
+        copies, records = self._copies, self._records
+        numbers = {copy: f"{found.runs[copy]:,}" for copy in self._archives if copy != self._part}
+        copies.held = numbers | copies.held | ({"store": f"{found.runs['store']:,}"} if rows else {})
+        copies.held = {copy: copies.held[copy] for copy in _ORDER if copy in copies.held}
+        copies.runs, copies.quarantined = found.reference_runs, found.quarantined
+        if "files" in self._archives and self._part is None:
+            self._judge_files(found)
+        copies.differences += found.differences
+        copies.differences += self._lost(found)
+        in_store = [d for d in copies.differences if d.copy == "store"]
+        proved = found.runs["store"] if rows and not in_store and self._archives else None
+        if self._resources.ledger is not None:
+            copies.differences += compare_ledger(records, self._info, proved)
+
+    def _judge_files(self, found: Found) -> None:
+        """Say that the trace files are not what the last fetch left, unless its record is what changed."""
+        fetch, ledger = self._records.fetch, self._records.ledger
+        if fetch is None or found.files_sha256 == fetch.content_sha256:
+            return
+        others = {self._contents.get("zip"), ledger.content_sha256 if ledger else None}
+        if others == {found.files_sha256}:
+            self._copies.damaged("files", "_fetch.json does not say what the last fetch left")
+        else:
+            self._copies.damaged("files", "they are not what the last fetch left")
+
+    def _lost(self, found: Found) -> Iterator[Difference]:
+        """What is whole in no archive; what the target holds by its hashes is not lost."""
+        if self._target_is_whole or self._copies.unchecked:
+            return
+        for _, item in sorted(found.unsound):
+            yield Difference("lost", "archive", item)
+        short = self._records.runs - found.reference_runs
+        if short > 0 and not found.unsound:
+            yield Difference("lost", "archive", f"{counted(short, 'run')} that the last fetch left")
+        elif found.runs["store"] and not self._archives and not self._copies.pruned:
+            yield Difference("lost", "archive", f"the text of {counted(found.runs['store'], 'run')}")
+
+    def _compare_columns(self) -> None:
+        """Compare the store's rows with what a load would make of the texts in a sound archive."""
+        store = self._resources.ledger
+        unsound = {difference.copy for difference in self._copies.differences}
+        archive = next((a for a in self._archives.values() if a.copy not in unsound), None)
+        if store is None or archive is None or archive.copy == self._part:
+            return
+        reader = DayReader(tuple(archive.names), archive.blocks)
+        for owner, item in store.differing_rows(self._day, reader.traces()):
+            text = f"the row of {item} of {owner}"
+            self._copies.differences.append(Difference("differs", "store", text, owner, (item,)))
 
 
-def _read_target(
-    resources: Resources, day: ProjectDay, copies: Copies, entry: LedgerEntry | None, *, deep: bool
-) -> None:
-    """Compare the target's object by its hashes, or read it when asked to or when nothing is known of it."""
-    if resources.settings.target is None:
-        return
+_ORDER = ("files", "zip", "target", "store")
+
+
+def _ask_source(resources: Resources, day: ProjectDay, copies: Copies) -> None:
+    """Miss what LangSmith counts and no copy holds; that it counts less is the way of its retention."""
     try:
-        stored = find_copy(resources, day)
-    except (AccessError, TemporaryError) as error:
-        copies.unchecked.append(error)
+        project = resources.source.project(day.project)
+        counts = resources.source.counts(Window(project, day.start, day.end))
+    except (AccessError, TemporaryError, UsageError) as error:
+        copies.unchecked.append(("LangSmith", error))
         return
-    if stored is None:
-        if was_pruned(resources, day, "target"):
-            copies.pruned.append("target")
-        elif entry and entry.uploaded_at:
-            copies.miss("target", archive_name(day))
+    if counts is None:
         return
-    expected = None if deep else _expected(resources, day)
-    if expected is None:
-        copies.add(_download(resources, stored))
-        return
-    copies.held["target"] = found = expected.compared_with(stored)
-    if found == "other bytes":
-        copies.differences.append(Difference("differs", "target", stored.path))
+    copies.held["langsmith"] = f"{counts.runs:,}"
+    if counts.runs > copies.runs:
+        copies.miss("archive", f"{counted(counts.runs - copies.runs, 'run')} that LangSmith counts")
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """What the target's object should be: these bytes, or other bytes of this content."""
-
-    content_sha256: str | None
-    size: int | None = None
-    md5: str | None = None
-
-    def compared_with(self, stored: StoredObject) -> Literal["same bytes", "same content", "other bytes"]:
-        if (self.size, self.md5) == (stored.size, stored.md5):
-            return "same bytes"
-        same = self.content_sha256 is not None and holds(stored, self.content_sha256)
-        return "same content" if same else "other bytes"
-
-
-def _expected(resources: Resources, day: ProjectDay) -> _Expected | None:
-    """What the target should hold: the zip, or else the trace files, or what was pruned."""
-    path, folder, record = resources.zip_path(day), resources.folder(day), pruned(resources, day)
-    if path.exists():
-        info = describe_zip(path)
-        return _Expected(_content_of(path), info.size, info.md5)
-    if record is not None:
-        return _Expected(record.content_sha256)
-    return _Expected(content_sha256_of(folder)) if archived_files(folder) else None
-
-
-def _content_of(path: Path) -> str | None:
-    """The content hash in a zip's manifest; None when it is damaged, which is found elsewhere."""
-    try:
-        with open_zip(path) as archive:
-            return archive.manifest.content_sha256
-    except DamagedArchive:
-        return None
-
-
-def _inventory_of_store(store: Store, day: ProjectDay) -> Inventory:
-    return Inventory(
-        "store",
-        runs={run_id: (trace_id, content) for trace_id, run_id, content in store.run_hashes(day)},
-        feedback={feedback_id: content for _, feedback_id, content in store.feedback_hashes(day)},
-        quarantined={item.content_hash for item in store.quarantined(day)},
-    )
-
-
-def _download(resources: Resources, stored: StoredObject) -> Inventory:
-    with resources.scratch() as scratch:
-        path = scratch / "target.zip"
-        bring(resources, stored, path)
-        return inventory_of_zip(path, "target")
-
-
-def _verified(day: ProjectDay, copies: Copies, record: FetchRecord | None) -> StepResult:
-    differences = copies.differences
+def _verified(day: ProjectDay, copies: Copies, records: Records) -> StepResult:
+    differences, record = copies.differences, records.fetch
     figures: dict[str, Figure] = {
         "copies": str(copies),
-        "runs": len(copies.inventories[0].runs) if copies.inventories else 0,
+        "runs": copies.runs,
         "differences": len(differences),
-        "quarantined": sum(len(copy.quarantined) for copy in copies.inventories),
+        **kinds_of(differences),
+        "quarantined": copies.quarantined,
         "complete": record.complete if record else None,
     }
     if differences:
@@ -211,10 +317,10 @@ def _verified(day: ProjectDay, copies: Copies, record: FetchRecord | None) -> St
             f"{counted(len(differences), 'difference')} (copies: {copies})",
             figures,
             tuple(map(str, differences)),
-            hint=_repair(day, differences, copies.inventories[0].copy if copies.inventories else "files"),
+            hint=_hint(day, differences),
             exit_code=DifferencesFound.exit_code,
         )
-    doubts = tuple(_doubts(day, copies, record))
+    doubts = tuple(_doubts(day, copies, records))
     return StepResult(
         "verify",
         "partial" if doubts else "done",
@@ -222,31 +328,29 @@ def _verified(day: ProjectDay, copies: Copies, record: FetchRecord | None) -> St
         figures,
         doubts,
         exit_code=next(
-            (error.exit_code for error in copies.unchecked), IncompleteError.exit_code if doubts else 0
+            (error.exit_code for _, error in copies.unchecked), IncompleteError.exit_code if doubts else 0
         ),
     )
 
 
-def _repair(day: ProjectDay, differences: list[Difference], reference: str) -> str:
-    """The command that writes the first copy that is not whole anew from the better ones.
-
-    When something is only in another copy, it is the reference that is not whole.
-    """
-    copies = {reference if difference.kind == "extra" else difference.copy for difference in differences}
+def _hint(day: ProjectDay, differences: Sequence[Difference]) -> str:
+    """The command that writes the copy anew that differs, or the one that plans a repair of several."""
     commands = {"files": "restore", "zip": "zip", "target": "upload", "store": "to-db"}
-    command = next(command for copy, command in commands.items() if copy in copies)
+    copies = {difference.copy for difference in differences}
+    if len(copies) > 1 or not copies <= commands.keys() or any(d.kind == "extra" for d in differences):
+        return f"See what can be repaired: lse archive verify {options(day)} --fix-missing"
+    command = commands[copies.pop()]
     force = " --force" if command == "restore" else ""
     return f"Write that copy again: lse archive {command} {options(day)}{force}"
 
 
-def _doubts(day: ProjectDay, copies: Copies, record: FetchRecord | None) -> Iterator[str]:
+def _doubts(day: ProjectDay, copies: Copies, records: Records) -> Iterator[str]:
     """What keeps copies that agree from being proved complete."""
-    for error in copies.unchecked:
-        yield f"the target could not be checked: {error.message}"
+    for copy, error in copies.unchecked:
+        yield f"{'the ' if copy == 'target' else ''}{copy} could not be checked: {error.message}"
     if len(copies.held) < 2:
         yield f"only one copy of {day} exists, so nothing could be compared"
-    if record is not None and not record.complete:
-        yield f"the fetch of {day} is partial: {record.reason}"
-    for copy in copies.inventories:
-        if copy.quarantined:
-            yield f"{counted(len(copy.quarantined), 'run')} of {day} in quarantine: see `lse db quarantine`"
+    if records.fetch is not None and not records.fetch.complete:
+        yield f"the fetch of {day} is partial: {records.fetch.reason}"
+    if copies.quarantined:
+        yield f"{counted(copies.quarantined, 'run')} of {day} in quarantine: see `lse db quarantine`"

@@ -1,51 +1,61 @@
-"""Comparing the copies of a project day."""
+"""Comparing what copies of a project day hold."""
 
-import re
 from typing import Any
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse.models import Inventory, content_hash
-from lse.verify import Difference, compare, damage
+from lse.models import Holding, content_hash, count_entries, pack_entries, read_entries
+from lse.verify import Difference, by_severity, compare_feedback, compare_runs, kinds_of
 
-T1, T2 = UUID(int=1), UUID(int=2)
+TRACE = UUID(int=1)
 R1, R2, R3 = UUID(int=11), UUID(int=12), UUID(int=13)
 A, B = content_hash(b"a"), content_hash(b"b")
 
 
-def copy(name: str = "zip", **values: Any) -> Inventory:
-    return Inventory(name, **values)
+def entries(**items: UUID) -> bytes:
+    return pack_entries(UUID(int=int(name[1:])).bytes + content.bytes for name, content in items.items())
 
 
-def lines(reference: Inventory, other: Inventory) -> list[str]:
-    return [str(difference) for difference in compare(reference, other)]
+def lines(reference: bytes, other: bytes, **options: Any) -> list[str]:
+    found = compare_runs(TRACE, Holding(reference), Holding(other), "store", **options)
+    return [str(difference) for difference in found]
+
+
+def test_entries_are_read_back_by_id() -> None:
+    packed = entries(r12=B, r11=A)
+    assert list(read_entries(packed)) == [(R1, A), (R2, B)]
+    assert count_entries(packed) == 2
 
 
 def test_equal_copies_have_no_differences() -> None:
-    values: dict[str, Any] = {"runs": {R1: (T1, A)}, "feedback": {R2: B}, "unplaced": {A}}
-    assert lines(copy("files", **values), copy("zip", **values)) == []
+    assert lines(entries(r11=A, r12=B), entries(r12=B, r11=A)) == []
 
 
-def test_each_run_that_is_missing_changed_or_too_many_is_named_in_order() -> None:
-    files = copy("files", runs={R1: (T1, A), R2: (T1, A)})
-    store = copy("store", runs={R3: (T2, A), R2: (T1, B)})
-    assert lines(files, store) == [
-        f"run {R1} of trace {T1} is missing in store",
-        f"run {R2} of trace {T1} differs in store",
-        f"run {R3} of trace {T2} is only in store",
+def test_each_run_that_is_missing_changed_or_too_many_is_named() -> None:
+    assert lines(entries(r11=A, r12=A), entries(r12=B, r13=A)) == [
+        f"run {R1} of trace {TRACE} is missing in store",
+        f"run {R2} of trace {TRACE} differs in store",
+        f"run {R3} of trace {TRACE} is only in store",
     ]
 
 
-def test_a_run_filed_under_another_trace_differs() -> None:
-    assert lines(copy("files", runs={R1: (T1, A)}), copy("store", runs={R1: (T2, A)})) == [
-        f"run {R1} of trace {T1} differs in store"
+def test_a_trace_that_is_in_one_copy_only_is_named_once_and_in_detail_run_by_run() -> None:
+    found = list(compare_runs(TRACE, Holding(entries(r11=A, r12=A)), Holding(b""), "zip"))
+    assert [str(each) for each in found] == [f"trace {TRACE} with its 2 runs is missing in zip"]
+    assert [str(each) for each in found[0].each()] == [
+        f"run {R1} of trace {TRACE} is missing in zip",
+        f"run {R2} of trace {TRACE} is missing in zip",
     ]
+    [alone] = compare_runs(TRACE, Holding(b""), Holding(entries(r11=A)), "zip")
+    assert list(alone.each()) == [alone]
+    assert str(alone) == f"run {R1} of trace {TRACE} is only in zip"
 
 
 def test_feedback_is_compared_too() -> None:
-    assert lines(copy("files", feedback={R1: A, R2: A}), copy("zip", feedback={R2: B, R3: A})) == [
+    found = compare_feedback(entries(r11=A, r12=A), entries(r12=B, r13=A), "zip")
+    assert [str(each) for each in found] == [
         f"feedback {R1} is missing in zip",
         f"feedback {R2} differs in zip",
         f"feedback {R3} is only in zip",
@@ -53,39 +63,29 @@ def test_feedback_is_compared_too() -> None:
 
 
 def test_what_is_in_quarantine_is_not_missing() -> None:
-    files = copy("files", runs={R1: (T1, A)}, feedback={R2: B}, unplaced={content_hash(b"c")})
-    assert lines(files, copy("store", quarantined={A, B, content_hash(b"c")})) == []
+    assert lines(entries(r11=A), b"", excused={A}) == []
+    assert list(compare_feedback(entries(r11=A), b"", "store", {A})) == []
 
 
 def test_another_version_in_quarantine_does_not_excuse_a_missing_run() -> None:
-    assert lines(copy("files", runs={R1: (T1, A)}), copy("store", quarantined={B})) == [
-        f"run {R1} of trace {T1} is missing in store"
-    ]
+    assert lines(entries(r11=A), b"", excused={B}) == [f"run {R1} of trace {TRACE} is missing in store"]
 
 
-def test_a_run_without_a_trace_that_is_missing_is_named_by_its_content() -> None:
-    assert lines(copy("files", unplaced={A}), copy("zip")) == [
-        f"unplaced run with content {A} is missing in zip"
-    ]
-
-
-def test_damage_comes_first() -> None:
-    zipped = copy("zip", damage=["x.json is damaged: it ends too early."])
-    assert lines(copy("files", runs={R1: (T1, A)}), zipped) == [
+def test_the_worst_comes_first_and_kinds_are_counted() -> None:
+    extra, lost = Difference("extra", "zip", "a.json"), Difference("lost", "archive", "trace 1")
+    damaged = Difference("damaged", "zip", "x.json is damaged: it ends too early.")
+    assert by_severity([extra, damaged, lost]) == [lost, damaged, extra]
+    assert kinds_of([extra, damaged, extra]) == {"damaged": 1, "extra": 2}
+    assert [str(each) for each in (lost, damaged, extra)] == [
+        "trace 1 is lost: whole in no archive",
         "zip: x.json is damaged: it ends too early.",
-        f"run {R1} of trace {T1} is missing in zip",
+        "a.json is only in zip",
     ]
-    assert list(damage(zipped)) == [Difference("damaged", "zip", "x.json is damaged: it ends too early.")]
 
 
-inventories = st.dictionaries(
-    st.sampled_from([R1, R2, R3]), st.tuples(st.sampled_from([T1, T2]), st.sampled_from([A, B]))
-)
-
-
-@given(inventories, inventories)
+@given(*[st.dictionaries(st.sampled_from([R1, R2, R3]), st.sampled_from([A, B]))] * 2)
 def test_there_are_differences_exactly_when_the_copies_differ(one: Any, other: Any) -> None:
-    found = list(compare(copy("files", runs=one), copy("store", runs=other)))
-    differing = {run for run in one.keys() | other.keys() if one.get(run) != other.get(run)}
-    traces = [re.search(r"with its (\d+) runs", difference.item) for difference in found]
-    assert sum(int(trace[1]) if trace else 1 for trace in traces) == len(differing)
+    packed = [pack_entries(key.bytes + value.bytes for key, value in each.items()) for each in (one, other)]
+    found = list(compare_runs(TRACE, Holding(packed[0]), Holding(packed[1]), "store"))
+    named = [run_id for difference in found for run_id in difference.run_ids]
+    assert sorted(named) == sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
