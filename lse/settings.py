@@ -108,6 +108,27 @@ class Settings(BaseSettings):
         "https://www.googleapis.com",
         description="The Drive server. Only a loopback address may stand in for Google's.",
     )
+    recipes_dir: Path | None = Field(
+        None, description="A folder with recipes of your own for evaluation datasets, `.py` or `.yaml`."
+    )
+    eval_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("LSE_EVAL_ENDPOINT", "EVAL_API_ENDPOINT"),
+        description="The evaluation service that `lse eval run` asks.",
+    )
+    eval_secret: SecretStr | None = Field(
+        None, description="The secret shared with the evaluation service, which signs each request."
+    )
+    eval_username: str | None = Field(
+        None,
+        validation_alias=AliasChoices("LSE_EVAL_USERNAME", "EVAL_API_USERNAME"),
+        description="The user for an evaluation service that asks for a password.",
+    )
+    eval_password: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("LSE_EVAL_PASSWORD", "EVAL_API_PASSWORD"),
+        description="That user's password.",
+    )
     settle_hours: Annotated[int, Field(ge=0)] = Field(
         72, description="How many hours after its end a day may still change and is swept again."
     )
