@@ -25,7 +25,7 @@ from bench import _load_peers as peers
 from bench import data
 from bench.measure import Measured, seconds_of, together
 from lse.archive.layout import day_folder
-from lse.archive.manifest import describe_folder
+from lse.archive.manifest import content_sha256_of, describe_folder
 from lse.archive.reading import open_day
 from lse.archive.trace_file import write_trace
 from lse.archive.zip import write_zip
@@ -116,6 +116,7 @@ def _print_table(lab: Lab, repeats: int, others: Mapping[str, peers.Peer]) -> No
         "raw COPY into one jsonb column": lambda: Measured(_floor(lab)),
         "lse, from trace files": lambda: _loaded(lab, _WHOLE),
         "lse again, unchanged": lambda: _loaded(lab, _WHOLE, empty=False),
+        "lse again, run by run": lambda: _loaded(lab, _WHOLE, empty=False, compare=True),
         "lse, from the zip": lambda: _loaded(lab, _WHOLE, from_zip=True),
         "lse, two processes, two days": lambda: _loaded(lab, _FIRST, _SECOND),
         **{name: _peer(lab, load) for name, load in others.items()},
@@ -172,19 +173,25 @@ def _storage(lab: Lab) -> str:
     return "compression lz4" if compression in ("l", b"l") else "storage external"
 
 
-def _loaded(lab: Lab, *days: ProjectDay, empty: bool = True, from_zip: bool = False) -> Measured:
+def _loaded(
+    lab: Lab, *days: ProjectDay, empty: bool = True, from_zip: bool = False, compare: bool = False
+) -> Measured:
     if empty:
         lab.execute(_EMPTY)
     zip_path = lab.root / "whole.zip"
     folders = [lab.root / "none" if from_zip else day_folder(lab.root, day) for day in days]
     return together(
-        [(_load, lab.url, day, folder, zip_path) for day, folder in zip(days, folders, strict=True)]
+        [(_load, lab.url, day, folder, zip_path, compare) for day, folder in zip(days, folders, strict=True)]
     )
 
 
-def _load(url: str, day: ProjectDay, folder: Path, zip_path: Path) -> None:
+def _load(url: str, day: ProjectDay, folder: Path, zip_path: Path, compare: bool) -> None:
+    """As the step `load`: files are hashed first, and a day that is loaded already is done then."""
+    store = Store(url)
     with open_day(folder, zip_path) as archive:
-        Store(url).load(day, archive.traces())
+        content = archive.content_sha256 or content_sha256_of(folder)
+        if compare or store.loaded(day, content) is None:
+            store.load(day, archive.traces(), content=content)
 
 
 def _peer(lab: Lab, load: peers.Peer) -> Callable[[], Measured]:

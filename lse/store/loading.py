@@ -1,17 +1,18 @@
 """Load the traces of one project day: typed rows by binary COPY, one transaction, one bad run alone.
 
-Batches are read, and their runs hashed, in a thread of their own while the server works on the batch before.
-Runs that the store does not hold are copied straight in; changed ones go through a temporary table and one
-upsert, and the rows they replace become versions; unchanged ones are recognised by their hash and not sent.
-When Postgres refuses a batch, halves of it are tried under savepoints until the refused run stands alone,
-and is quarantined.
+Batches are read, their runs hashed, and for a day without rows also encoded, in a thread of their own while
+the server works on the batch before. Runs that the store does not hold are copied straight in; changed ones
+go through a temporary table and one upsert, and the rows they replace become versions; unchanged ones are
+recognised by their hash and not sent. When Postgres refuses a batch, halves of it are tried under savepoints
+until the refused run stands alone, and is quarantined.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -39,8 +40,11 @@ BATCH_DEADLINE = 900.0
 _BATCH_BYTES = 8 * 2**20
 """A batch also ends at this many bytes of text, so that large runs do not fill the memory."""
 
-_BLOCK_BYTES = 2**17
-"""Rows are handed to the client library in blocks, since each hand-over takes microseconds of its own."""
+_FIRST_BATCH_BYTES = 2**19
+"""The first batch is small, and each is twice the one before, so that the server has work soon."""
+
+_BLOCK_BYTES = 2**19
+"""Rows are handed to the client library in blocks: after each, this thread waits for its turn to run."""
 
 _ROW_FAULTS = ("22", "23", "54")
 """SQLSTATE classes that one row can cause: data exception, integrity violation, limit exceeded."""
@@ -93,6 +97,15 @@ class _Item(NamedTuple):
 
     raw: RawRun
     hash: UUID
+    row: bytes | str | None = None
+    """How it is sent, or why it cannot be; None as long as nobody asked."""
+
+    def encoded(self, day: ProjectDay) -> "_Item":
+        """The same with its row."""
+        try:
+            return self if self.row else self._replace(row=run_row(day, self.raw, self.hash))
+        except UnreadableRun as error:
+            return self._replace(row=str(error))
 
     @property
     def key(self) -> bytes:
@@ -150,7 +163,10 @@ def load(
     loading = _Loading(connection, day, overwrite)
     with deadline(connection, BATCH_DEADLINE):
         connection.execute(QUERIES["lock_load"], {"day": str(day)})
-    for batch in made_ahead(_batches(traces, batch_runs)):
+    batches = _batches(traces, batch_runs)
+    if loading.is_first():
+        batches = map(partial(_encoded, day), batches)
+    for batch in made_ahead(batches):
         with deadline(connection, BATCH_DEADLINE):
             loading.batch(batch)
         if progress is not None:
@@ -170,16 +186,20 @@ def day_digest(connection: psycopg.Connection[Any], day: ProjectDay) -> tuple[in
 
 
 def _batches(traces: Iterable[Trace], batch_runs: int) -> Iterator[_Batch]:
-    batch = _Batch()
+    batch, most = _Batch(), _FIRST_BATCH_BYTES
     for trace in traces:
         batch.feedback.extend(trace.feedback)
         for run in trace.runs:
             batch.add(run)
-            if batch.read >= batch_runs or batch.size >= _BATCH_BYTES:
+            if batch.read >= batch_runs or batch.size >= most:
                 yield batch
-                batch = _Batch()
+                batch, most = _Batch(), min(2 * most, _BATCH_BYTES)
     if batch.read or batch.feedback:
         yield batch
+
+
+def _encoded(day: ProjectDay, batch: _Batch) -> _Batch:
+    return replace(batch, runs={key: item.encoded(day) for key, item in batch.runs.items()})
 
 
 class _Loading:
@@ -192,6 +212,12 @@ class _Loading:
         self._counts = dict.fromkeys(("inserted", "updated", "unchanged", "kept", "feedback"), 0)
         self._quarantined: set[UUID] = set()
         self._changed_days: set[ProjectDay] = set()
+
+    def is_first(self) -> bool:
+        """Whether the day has no rows yet, so that all of its runs will be sent."""
+        key = {"project": self._day.project, "run_date": self._day.day}
+        [(has_rows,)] = self._connection.execute(QUERIES["day_has_rows"], key)
+        return not has_rows
 
     def batch(self, batch: _Batch) -> None:
         """Load one batch."""
@@ -309,15 +335,16 @@ class _Loading:
         return written
 
     def _send(self, items: Sequence[_Item], statement: sql.Composed) -> int:
-        """Copy `items`, each encoded just before it is sent: the server works while we encode the next."""
+        """Copy `items`, encoded by now or just before they are sent: the server works on those before."""
         unreadable = []
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             block = bytearray(HEADER)
             for item in items:
-                try:
-                    block += run_row(self._day, item.raw, item.hash)
-                except UnreadableRun as error:
-                    unreadable.append((item, str(error)))
+                row = item.encoded(self._day).row
+                if isinstance(row, bytes):
+                    block += row
+                else:
+                    unreadable.append((item, row or ""))
                 if len(block) >= _BLOCK_BYTES:
                     copy.write(bytes(block))
                     block.clear()
