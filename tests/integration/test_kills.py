@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import syscalls
 from scenarios import SCENARIOS, Trial, World
 
 KILLS = {
@@ -29,3 +30,18 @@ def test_after_a_kill_one_rerun_leaves_what_a_quiet_run_leaves(world: World, nam
     trial = Trial(world, SCENARIOS[name])
     for number in range(KILLS[name]):
         trial.kill(trial.life.moment(f"1/{name}/{number}"))
+
+
+@pytest.mark.skipif(syscalls.STRACE is None, reason="strace is not installed")
+def test_what_is_renamed_was_flushed_before_and_its_folder_is_flushed_afterwards(world: World) -> None:
+    """A kill never loses what the kernel has, so only the order of the calls shows what a power cut would."""
+    with world.machine(SCENARIOS["sweep"]) as machine:
+        done = syscalls.run(machine, "-e", "trace=fsync,rename,renameat,renameat2")
+        assert (done.returncode, done.stderr) == (0, "")
+        made = syscalls.calls(machine)
+        renamed = [call.paths[1] for call in made if call.name.startswith("rename")]
+        assert syscalls.unsafe_renames(made, machine.folder) == []
+        assert {
+            f"{machine.folder}/data/chat/2025-09-13/_fetch.json",
+            f"{machine.folder}/archives/chat/2025-09-13.zip",
+        } <= set(renamed)

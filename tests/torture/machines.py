@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -20,7 +21,7 @@ from lse.models import ProjectDay
 from lse.resources import Resources
 from lse.sandbox.drive import DriveServer
 from lse.sandbox.langsmith import LangSmithServer
-from lse.settings import load_settings
+from lse.settings import load_settings, variable_name
 from lse.sources.langsmith import LangSmithSource
 
 KEY = "sandbox-key"
@@ -77,6 +78,16 @@ class Machine:
             "state_dir": self.folder / "state",
             "target": self.target.format(folder=self.folder),
             **(drive if self.target == "drive" else {}),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The same settings for a process of its own."""
+        settings = {variable_name(name): str(value) for name, value in self.settings().items()}
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder / "tmp"),
+            **settings,
         }
 
     def left(self) -> dict[str, Any]:
