@@ -61,7 +61,7 @@ def counts(machine: Machine) -> Counter[str]:
 
 
 def unsafe_renames(calls: list[Call], folder: Path) -> list[str]:
-    """The renames below `folder` of a file that was not flushed before, or whose folder was not afterwards."""
+    """What is renamed below `folder` and not flushed before, or whose folder is not flushed afterwards."""
     found, flushed = [], set()
     for number, call in enumerate(calls):
         if call.name == "fsync":
