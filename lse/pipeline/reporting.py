@@ -211,18 +211,26 @@ def _traces(data_dir: Path, request: Request) -> Iterator[tuple[ProjectDay, Trac
 
     Raises `IncompleteError` for a day whose trace files were pruned.
     """
+    projects = {
+        folder: request.project or _project_name(folder)
+        for folder in _project_folders(data_dir, request.project)
+    }
     for day in request.days:
-        for project in _project_folders(data_dir, request.project):
+        for project, name in projects.items():
             folder = project / day.isoformat()
             if lacks_pruned_files(folder):
                 raise IncompleteError(
                     f"The trace files of {project.name}/{day} were pruned, so they cannot be counted.",
                     hint="Ask the store: --source store; or bring them back: lse archive restore.",
                 )
-            record = read_fetch_record(folder) if request.project is None else None
-            name = request.project or (record.project if record else project.name)
             for trace in read_folder(folder).traces():
                 yield ProjectDay(name, day), trace
+
+
+def _project_name(folder: Path) -> str:
+    """As the first fetch record in `folder` says; without one, what the folder is called."""
+    records = (read_fetch_record(path) for path in sorted(folder.iterdir()) if _DAY.fullmatch(path.name))
+    return next((record.project for record in records if record is not None), folder.name)
 
 
 def _project_folders(data_dir: Path, project: str | None) -> list[Path]:

@@ -166,9 +166,9 @@ class DailyRollupRow(SQLModel, table=True):
     """Root runs, that is traces: unlike `traces` they add up over names, types, statuses and models."""
     traces: int = _bigint()
     """Distinct traces with such a run; one trace may count in several rows, so do not add them up."""
-    prompt_tokens: int = _bigint()
-    completion_tokens: int = _bigint()
-    total_tokens: int = _bigint()
+    prompt_tokens: Decimal = Field(sa_type=sa.Numeric)
+    completion_tokens: Decimal = Field(sa_type=sa.Numeric)
+    total_tokens: Decimal = Field(sa_type=sa.Numeric)
     prompt_cost: Decimal = Field(sa_type=sa.Numeric)
     completion_cost: Decimal = Field(sa_type=sa.Numeric)
     total_cost: Decimal = Field(sa_type=sa.Numeric)

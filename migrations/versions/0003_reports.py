@@ -7,6 +7,21 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# Two runs may say that they took 2^63 - 1 tokens each; a sum that does not fit would keep the whole day out.
+# A view has to make way for a change of its columns.
+_SUMS = """
+DROP VIEW lse_rollups;
+ALTER TABLE daily_rollups
+    ALTER COLUMN prompt_tokens TYPE {kind},
+    ALTER COLUMN completion_tokens TYPE {kind},
+    ALTER COLUMN total_tokens TYPE {kind};
+CREATE VIEW lse_rollups AS
+SELECT project, run_date, name, run_type, status, model, runs, roots, traces,
+       prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost,
+       ended, latency
+FROM daily_rollups;
+"""
+
 # Latencies hardly compress, and pglz, Postgres' default, would try (see the first revision).
 _SCHEMA = """
 ALTER TABLE daily_rollups ADD COLUMN latencies bytea NOT NULL DEFAULT '';
@@ -50,11 +65,12 @@ GROUP BY GROUPING SETS ((project, run_date), (project, run_date, name));
 
 
 def upgrade() -> None:
-    for statement in (_SCHEMA, _LATENCIES, _TRACES):
+    for statement in (_SUMS.format(kind="numeric"), _SCHEMA, _LATENCIES, _TRACES):
         op.execute(statement)
 
 
 def downgrade() -> None:
+    op.execute(_SUMS.format(kind="bigint"))
     op.execute(
         "DROP INDEX runs_latency; DROP TABLE daily_traces; ALTER TABLE daily_rollups DROP COLUMN latencies"
     )

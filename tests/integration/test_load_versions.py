@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from struct import pack
 from typing import Any
 
 import psycopg
@@ -100,10 +101,14 @@ def test_rollups_count_and_add_up_exactly(store: Store) -> None:
     nothing = dict.fromkeys(("roots", "completion_tokens", "prompt_cost", "completion_cost"), 0)
     common = {"project": "chat", "run_date": DAY.day, "run_type": "tool", **nothing}
     without_name = {"name": "", "status": "error", "model": "", "runs": 1, "traces": 1, "ended": 1}
+    took = pack(">q", 1_500_000)
     llm = {"name": "llm", "status": "success", "model": "gpt-4o", "runs": 3, "traces": 2, "ended": 2}
     sums = {"prompt_tokens": 21, "total_tokens": 30, "total_cost": Decimal("0.3"), "latency": 3}
     no_sums = {"prompt_tokens": 0, "total_tokens": 0, "total_cost": 0, "latency": Decimal("1.5")}
-    assert rollups(store, "*") == [common | without_name | no_sums, common | llm | sums]
+    assert rollups(store, "*") == [
+        common | without_name | no_sums | {"latencies": took},
+        common | llm | sums | {"latencies": 2 * took},
+    ]
 
 
 def test_rollups_follow_changes_and_moves_between_projects(store: Store) -> None:

@@ -22,7 +22,7 @@ from lse.resources import Resources
 from lse.settings import load_settings
 
 FIRST = date(2025, 9, 13)
-PROJECTS = ("chat", "Token Review")
+PROJECTS = ("chat", "token-review")
 NAMES = ["zenrows_scraper"] * 4 + ["zenrows_scraper2", "ZENROWS_SCRAPER", "step", "", None, "a\0b", 5]
 STATUSES = ["success", "SUCCESS", "error", "Error", "pending", "interrupted", "", None, 5, "a\0"]
 SYMBOLS = ["btc", " eth ", "Sol", "=cmd", "a\0b", "", None, 7, ["x"], "ß", "🦜", "x" * 40]
@@ -40,7 +40,7 @@ ERRORS = [
 ]
 REQUESTS = [
     Request(FIRST, FIRST + timedelta(days=3)),
-    Request(FIRST, FIRST + timedelta(days=3), "Token Review"),
+    Request(FIRST, FIRST + timedelta(days=3), "token-review"),
     Request(FIRST + timedelta(days=1), FIRST + timedelta(days=1), "chat"),
     Request(FIRST + timedelta(days=9), FIRST + timedelta(days=9)),
 ]
@@ -166,7 +166,7 @@ def test_any_option_gives_equal_bytes(resources: Resources) -> None:
         day = ProjectDay("chat", FIRST + timedelta(days=number))
         generator.write(day_folder(resources.settings.data_dir, day), day.day)
         load(resources, day)
-    for name in report_names():
+    for name in ("errors", "error-groups", "error-detail", "slowest"):
         for options in OPTIONS:
             request = replace(REQUESTS[0], **options)
             texts = [
