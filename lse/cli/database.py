@@ -10,7 +10,7 @@ import typer
 from lse.cli.options import Json, resources, settings
 from lse.cli.output import print_data, print_json, print_line
 from lse.cli.selection import Selection, takes_selection
-from lse.errors import ConfigurationError
+from lse.errors import ConfigurationError, DifferencesFound
 
 if TYPE_CHECKING:
     from lse.store.embedded import EmbeddedPostgres
@@ -55,6 +55,36 @@ def status(json: Json = False) -> None:
         return
     for name, value in facts.items():
         print_line(f"{name:<16} {value or '-'}")
+
+
+@app.command()
+def current() -> None:
+    """Print the revision of the schema, or `none` before the first `lse db upgrade`."""
+    from lse.store import migrate
+
+    url = settings().database_url
+    if url is not None:
+        print_line(migrate.current(url.get_secret_value()) or "none")
+        return
+    with _embedded().running() as address:
+        print_line(migrate.current(address) or "none")
+
+
+@app.command()
+def check(json: Json = False) -> None:
+    """Compare the live tables with those that this `lse` declares. Exit code 3 on differences."""
+    from lse.store import migrate
+
+    with resources() as opened:
+        found = migrate.differences(opened.database_url)
+    if json:
+        print_json({"revision": migrate.head(), "differences": found})
+    for difference in [] if json else found:
+        print_line(difference)
+    if found:
+        raise typer.Exit(DifferencesFound.exit_code)
+    if not json:
+        print_line(f"as declared, at revision {migrate.head()}")
 
 
 @app.command()

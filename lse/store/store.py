@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from lse.store.ledger import LedgerEntry, write_entry
 from lse.store.loading import BATCH_RUNS, LoadResult, Progress, day_digest, load
 from lse.store.partitions import ensure_partition, refresh_statistics
 from lse.store.queries import QUERIES
+from lse.store.row_backup import RowKeys, put_rows_back, remove_rows, save_rows
 
 _GRACE = 30.0
 """The server's own timeout comes first; the client hangs up when nothing is heard for this much longer."""
@@ -91,8 +93,8 @@ class Store:
         `sanitized` is true; the archive has the exact text.
 
         `overwrite` writes unchanged rows anew as well; a finished run gives way to an unfinished one in no
-        case. `dry_run` does everything and takes it back, so its figures are those of a load. `content`, a hash
-        of all that is loaded, lets `loaded` recognise it.
+        case. `dry_run` does everything and takes it back, so its figures are those of a load. `content`, a
+        hash of all that is loaded, lets `loaded` recognise it.
         """
         with translated(), connect(self._url, autocommit=False) as connection:
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
@@ -160,6 +162,18 @@ class Store:
     def differing_rows(self, day: ProjectDay, traces: Iterable[Trace]) -> Iterator[tuple[UUID, UUID]]:
         """The rows of `day` that are not what a load makes of their texts; see `checking.differing_rows`."""
         return differing_rows(self._url, day, traces)
+
+    def save_rows(self, keys: RowKeys, folder: Path) -> None:
+        """Write the rows of `keys` into files of `folder`; see `row_backup`."""
+        save_rows(self._url, keys, folder)
+
+    def remove_rows(self, keys: RowKeys) -> None:
+        """Delete the runs and feedback of `keys`."""
+        remove_rows(self._url, keys)
+
+    def put_rows_back(self, keys: RowKeys, folder: Path) -> None:
+        """Make the rows of `keys` again those that `save_rows` wrote into `folder`."""
+        put_rows_back(self._url, keys, folder)
 
     def quarantined(self, day: ProjectDay) -> list[Quarantined]:
         """What of `day` could not be loaded, and why."""
