@@ -21,7 +21,7 @@ from lse.settings import Settings
 from lse.sources import Source, open_source
 from lse.store import Store
 from lse.store.embedded import EmbeddedPostgres, find_binaries
-from lse.store.migrate import upgrade
+from lse.store.revisions import current, head
 from lse.store.rates import SharedRates, tenant_of
 from lse.store.reading import Reader
 from lse.targets import Target, open_target
@@ -40,7 +40,7 @@ class Resources:
     ) -> None:
         """`origin` names the flow run in events, `rates` are those that others in this process keep to."""
         self.settings = settings
-        self._origin = origin or uuid4()
+        self.origin = origin or uuid4()
         self._rates = rates
         self._opened = ExitStack()
         self._target_asked = False
@@ -109,13 +109,16 @@ class Resources:
         if self.settings.database_url is not None:
             return self.settings.database_url.get_secret_value()
         url = self._opened.enter_context(embedded_postgres(self.settings).running())
-        upgrade(url)
+        if current(url) != head():
+            from lse.store.migrate import upgrade  # Alembic takes half a second to import
+
+            upgrade(url)
         return url
 
     @cached_property
     def store(self) -> Store:
         """The runs store, reachable and migrated. Raises `LseError` saying what to do otherwise."""
-        store = Store(self.database_url, self._origin)
+        store = Store(self.database_url, self.origin)
         store.check()
         return store
 
