@@ -1,0 +1,156 @@
+"""SIGINT and SIGTERM end every long command soon, with what was done kept; a held day is busy."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import LAST_DAY, PROJECT, Lse, Written
+
+from lse.sandbox.faults import Rule
+
+SOON = 15
+"""Seconds in which a command has to end."""
+DAY = ("--project", PROJECT, "--date", LAST_DAY.isoformat())
+HANGS = {"hang": 40}
+
+
+@contextmanager
+def begun(lse: Lse, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`lse` with `arguments`, running."""
+    with subprocess.Popen(
+        [str(Path(sys.executable).with_name("lse")), *arguments],
+        cwd=lse.folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(lse.folder), **lse.settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the command never came to where it should hang"
+        time.sleep(0.02)
+
+
+def stopped(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send the signal; the command ends soon, and says so in two lines."""
+    began = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < SOON
+    assert err.splitlines()[-2:] == [
+        "lse: Stopped.",
+        "     Run the same command again: what is done is kept.",
+    ]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "server", "operation", "number"),
+    [
+        (("archive", "full-sweep", *DAY), "langsmith", "(v2_)?query_runs", signal.SIGTERM),
+        (("archive", "full-sweep", *DAY), "drive", "upload_chunk", signal.SIGINT),
+        (("archive", "full-sweep", *DAY, "--flow"), "langsmith", "(v2_)?query_runs", signal.SIGTERM),
+        (("archive", "fetch", *DAY), "langsmith", "(v2_)?query_runs", signal.SIGINT),
+    ],
+    ids=["sweep in fetch", "sweep in upload", "flow", "fetch"],
+)
+def test_a_command_that_waits_for_a_service_ends_soon_and_a_rerun_finishes(
+    lse: Lse,
+    written: Written,
+    arguments: tuple[str, ...],
+    server: str,
+    operation: str,
+    number: signal.Signals,
+) -> None:
+    faults = getattr(written.sandbox, server).faults
+    faults.add(Rule(HANGS, operation=operation))
+
+    with begun(lse, *arguments) as process:
+        wait_until(lambda: faults.describe()["rules"][0]["fired"] > 0, process)
+        stopped(process, number)
+
+    again = lse(*arguments, timeout=240)
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("archive", "verify", *DAY, "--deep"), signal.SIGTERM),
+        (("archive", "restore", *DAY, "--force"), signal.SIGINT),
+        (("archive", "upload", *DAY), signal.SIGTERM),
+        (("archive", "prune", "--keep-days", "0", "--max-share", "100", "--yes"), signal.SIGINT),
+    ],
+    ids=["verify", "restore", "upload", "prune"],
+)
+def test_a_command_on_an_archived_day_ends_soon(
+    lse: Lse, written: Written, arguments: tuple[str, ...], number: signal.Signals
+) -> None:
+    assert lse("archive", "full-sweep", *DAY).code == 0
+    faults = written.sandbox.drive.faults
+    faults.add(Rule(HANGS, operation="list_files|read_file"))
+
+    with begun(lse, *arguments) as process:
+        wait_until(lambda: faults.describe()["rules"][0]["fired"] > 0, process)
+        stopped(process, number)
+
+    again = lse(*arguments)
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("archive", "to-db", *DAY), signal.SIGTERM),
+        (("report", "zenrows-errors", *DAY), signal.SIGINT),
+    ],
+    ids=["to-db", "report"],
+)
+def test_a_command_that_waits_for_the_database_ends_soon(
+    lse: Lse, database_url: str, arguments: tuple[str, ...], number: signal.Signals
+) -> None:
+    assert lse("archive", "full-sweep", *DAY, "--skip-db").code == 0
+
+    with psycopg.connect(database_url) as other:
+        other.execute("lock table runs, project_days in access exclusive mode")
+        with begun(lse, *arguments) as process, psycopg.connect(database_url, autocommit=True) as watching:
+            waiting = (
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+                " and datname = current_database()"
+            )
+            wait_until(lambda: watching.execute(waiting).fetchone() != (0,), process)
+            stopped(process, number)
+
+    assert lse("archive", "to-db", *DAY).code == 0
+
+
+def test_a_second_sweep_of_a_day_says_busy_and_changes_nothing(lse: Lse, written: Written) -> None:
+    faults = written.sandbox.langsmith.faults
+    faults.add(Rule(HANGS, operation="(v2_)?query_runs"))
+
+    with begun(lse, "archive", "full-sweep", *DAY) as process:
+        wait_until(lambda: faults.describe()["rules"][0]["fired"] > 0, process)
+        second = lse("archive", "full-sweep", *DAY)
+        elsewhere = lse("archive", "full-sweep", *DAY, LSE_STATE_DIR="other-state")
+        process.kill()
+
+    for answer in (second, elsewhere):
+        assert (answer.code, answer.out) == (6, "")
+        assert f"{PROJECT}/{LAST_DAY}" in answer.err
+    assert lse("archive", "full-sweep", *DAY).code == 0
