@@ -4,23 +4,28 @@ Each step takes a project day, may be repeated at any time, and converges. A ste
 or raises an `LseError`; it never does half of its work silently.
 """
 
-from lse.pipeline.common import archived_projects, no_progress
-from lse.pipeline.due import DueDay, due_days, rotation
-from lse.pipeline.fetching import fetch
-from lse.pipeline.listing import ListedDay, list_days
-from lse.pipeline.loading import load
-from lse.pipeline.packing import pack, upload
-from lse.pipeline.planning import PlannedDay, plan
-from lse.pipeline.pruning import COPIES, Pruned, prune
-from lse.pipeline.reporting import Answer, answer, report
-from lse.pipeline.restoring import days_of_trace, restore, restore_trace
-from lse.pipeline.status import ProjectStatus, statuses
-from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
-from lse.pipeline.verifying import verify
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lse.pipeline.common import archived_projects, no_progress
+    from lse.pipeline.due import DueDay, due_days, rotation
+    from lse.pipeline.fetching import fetch
+    from lse.pipeline.listing import ListedDay, list_days
+    from lse.pipeline.loading import load
+    from lse.pipeline.packing import pack, upload
+    from lse.pipeline.planning import PlannedDay, plan
+    from lse.pipeline.pruning import COPIES, Pruned, prune
+    from lse.pipeline.reporting import Answer, answer, report
+    from lse.pipeline.restoring import days_of_trace, restore, restore_trace
+    from lse.pipeline.status import ProjectStatus, statuses
+    from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
+    from lse.pipeline.verifying import verify
 
 __all__ = [
     "COPIES",
     "STEPS",
+    "Answer",
     "DueDay",
     "ListedDay",
     "PlannedDay",
@@ -49,3 +54,27 @@ __all__ = [
     "upload",
     "verify",
 ]
+
+_HOMES = {
+    "common": "archived_projects no_progress",
+    "due": "DueDay due_days rotation",
+    "fetching": "fetch",
+    "listing": "ListedDay list_days",
+    "loading": "load",
+    "packing": "pack upload",
+    "planning": "PlannedDay plan",
+    "pruning": "COPIES Pruned prune",
+    "reporting": "Answer answer report",
+    "restoring": "days_of_trace restore restore_trace",
+    "status": "ProjectStatus statuses",
+    "sweeping": "STEPS RunStep exit_code full_sweep run_step",
+    "verifying": "verify",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a step when it is asked for: LangSmith's SDK, which a fetch needs, takes most of a second."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
