@@ -47,8 +47,9 @@ def number_columns(table: Table) -> list[bool]:
 
 def inert_cell(cell: Cell) -> str:
     """The cell as text; what a spreadsheet could take for a formula gets an apostrophe, numbers do not."""
-    text = plain(cell)
-    return f"'{text}" if isinstance(cell, str) and _FORMULA.match(text) else text
+    if isinstance(cell, str):
+        return f"'{cell}" if _FORMULA.match(cell) else cell
+    return plain(cell)
 
 
 def one_line(text: str) -> str:

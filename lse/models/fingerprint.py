@@ -1,5 +1,6 @@
 """Which error messages say the same: a message without the values that differ from one time to the next."""
 
+import functools
 import hashlib
 import re
 
@@ -23,10 +24,13 @@ _VALUE = re.compile(
     """,
     re.VERBOSE,
 )
+_TELLING = re.compile(r"[0-9@/]")
+"""Every value has one of these, which is faster to see."""
 _STATUS = re.compile(r"[45][0-9]{2}\W*")
 _BEFORE_STATUS = ("", "code", "status", "http")
 
 
+@functools.lru_cache(16_384)  # the same message comes many times
 def error_template(error: str | None) -> str:
     """`error` on one line with `<number>`, `<id>`, `<url>`, `<text>`, … in place of its values.
 
@@ -50,7 +54,7 @@ def fingerprint(error: str | None) -> str:
 
 def _without_values(word: str, before: str) -> str:
     """`word` with names in place of its values; `before` is the word before it."""
-    if word.isalpha() or _is_status(word, before):
+    if not _TELLING.search(word) or _is_status(word, before):
         return word
     return _VALUE.sub(lambda value: f"<{value.lastgroup}>", word)
 

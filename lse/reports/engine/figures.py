@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 from lse.models import Run
@@ -53,7 +53,7 @@ def nearest_rank(parts: Sequence[Sequence[int]], percent: int) -> int | None:
     low, high = min(part[0] for part in filled), max(part[-1] for part in filled)
     while low < high:
         middle = (low + high) // 2
-        if sum(bisect_right(part, middle) for part in filled) >= rank:
+        if sum(map(bisect_right, filled, repeat(middle))) >= rank:
             high = middle
         else:
             low = middle + 1
@@ -112,7 +112,10 @@ def _given(dated: DatedRun) -> Decimal | None:
 
 def _either(one: Any, other: Any) -> Any:
     """Of two sets both, of two numbers the sum: groups that share no trace are counted, not listed."""
-    return one | other if isinstance(one, set) else one + other
+    if not isinstance(one, set):
+        return one + other
+    one |= other
+    return one
 
 
 _TRACE = "concat_ws('/', run_date, trace_id, project)"
@@ -133,13 +136,13 @@ FIGURES: Mapping[str, Figure] = {
     "traces": Figure(
         lambda dated, _: _trace(dated),
         "count(distinct trace_id)",
-        over_ids=f"array_agg(distinct {_TRACE})",
+        over_ids=f"array_agg({_TRACE})",
         plus=_either,
     ),
     "failed_traces": Figure(
         lambda dated, failed: _trace(dated) if failed else set(),
         "count(distinct trace_id) filter (where {failed})",
-        over_ids=f"array_agg(distinct {_TRACE}) filter (where {{failed}})",
+        over_ids=f"array_agg({_TRACE}) filter (where {{failed}})",
         plus=_either,
     ),
     "latencies": Figure(

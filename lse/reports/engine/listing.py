@@ -84,6 +84,8 @@ cross join lateral (
     order by latency desc, start_time, run_id
     limit %(limit)s
 ) as slow
+order by seconds desc, start_time, run_id
+limit %(limit)s
 """
 
 
