@@ -12,7 +12,7 @@ from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.prune_record import PruneRecord, read_prune_record
-from lse.errors import DifferencesFound, TemporaryError, UsageError
+from lse.errors import AccessError, ConfigurationError, DifferencesFound, TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.resources import Resources
 
@@ -24,7 +24,7 @@ def no_progress(done: int, total: int | None) -> None:
 
 
 def note(resources: Resources, day: ProjectDay, **facts: Any) -> None:
-    """Write facts to the ledger, when there is one; a database that went away spoils no step."""
+    """Write facts to the ledger, when there is one; a database that cannot be written spoils no step."""
     with _without_a_ledger_too():
         if resources.ledger is not None:
             resources.ledger.record(day, **facts)
@@ -49,7 +49,7 @@ def happened(resources: Resources, kind: str, day: ProjectDay, **figures: Any) -
 def _without_a_ledger_too() -> Iterator[None]:
     try:
         yield
-    except TemporaryError as error:
+    except (TemporaryError, ConfigurationError, AccessError) as error:
         logger.warning("The ledger is not written: %s", error)
 
 

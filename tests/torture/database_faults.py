@@ -1,0 +1,66 @@
+"""Sweeps whose database fails on the way, each followed by one without faults."""
+
+from typing import Any
+
+import pytest
+from fault_proxy import Fault, FaultProxy
+from killing import forked, wait_for
+from machines import Machine
+from scenarios import SCENARIOS, World, differences, sweep, verify_day
+
+from lse.errors import LseError
+from lse.store import connection, loading, store
+
+CALLER_CAN_MEND = (0, 6)
+"""Exit codes after a database that failed and is back: nothing was missed, or try again."""
+
+
+class Sweeps:
+    """Sweeps of one day in a world, compared with what a quiet one leaves."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        with world.machine(SCENARIOS["sweep"]) as machine, FaultProxy(machine.database_url) as proxy:
+            machine.flags["database_url"] = proxy.url
+            proxy.arm(Fault("call", at=0))
+            assert sweep(machine) == 0
+            self.messages = proxy.seen
+            """How many messages a sweep sends to the database"""
+            self._golden = machine.left()
+
+    def with_fault(self, fault: Fault) -> None:
+        """A sweep that meets `fault` may be tried again, and the next one leaves all as it should be."""
+        with self._world.machine(SCENARIOS["sweep"]) as machine, FaultProxy(machine.database_url) as proxy:
+            proxy.arm(fault)
+            assert wait_for(forked(lambda: _hasty_sweep(machine, proxy.url))) == 0, fault
+            assert proxy.fired, fault
+            self.finish(machine)
+
+    def finish(self, machine: Machine) -> None:
+        """The sweep after a fault."""
+        assert sweep(machine) == 0
+        assert differences(self._golden, machine.left()) == []
+        assert verify_day(machine) == 0
+
+
+def _hasty_sweep(machine: Machine, url: str) -> None:
+    machine.flags["database_url"] = url
+    with pytest.MonkeyPatch.context() as patches:
+        be_hasty(patches)
+        try:
+            code = sweep(machine)
+        except LseError as error:
+            code = error.exit_code
+    assert code in CALLER_CAN_MEND, code
+
+
+def be_hasty(patches: pytest.MonkeyPatch) -> None:
+    """Let waits for the database end after seconds."""
+    hasty: list[tuple[Any, str, float]] = [
+        (connection, "CONNECT_TIMEOUT", 2),
+        (store, "STATEMENT_TIMEOUT", 1),
+        (store, "_GRACE", 0),
+        (loading, "BATCH_DEADLINE", 1),
+    ]
+    for module, name, seconds in hasty:
+        patches.setattr(module, name, seconds)
