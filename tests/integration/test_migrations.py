@@ -83,14 +83,21 @@ OLDER = {
 }
 
 
-@pytest.fixture
-def first_revision(empty_database_url: str) -> str:
-    """A database as revision 0001 left it, with one run, its month and its ledger entry."""
-    with transaction(empty_database_url) as connection:
+REVISIONS = sorted(path.name.split("_")[0] for path in (migrations_folder() / "versions").glob("[0-9]*.py"))
+
+
+def upgrade_to(url: str, revision: str) -> None:
+    with transaction(url) as connection:
         config = Config()
         config.set_main_option("script_location", str(migrations_folder()))
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
+
+
+@pytest.fixture
+def first_revision(empty_database_url: str) -> str:
+    """A database as revision 0001 left it, with one run, its month and its ledger entry."""
+    upgrade_to(empty_database_url, "0001")
     with psycopg.connect(empty_database_url) as connection:
         connection.execute(
             "create table runs_2025_09 (like runs including all) with (toast_tuple_target = 512)"
@@ -124,6 +131,18 @@ def test_rows_of_the_first_revision_get_model_rollup_cursor_and_views(first_revi
     assert row(first_revision, "select name, runs, latency from lse_traces") == ("plan", 1, 2.0)
     assert load_one(first_revision) == LoadResult(updated=1)
     assert row(first_revision, "select count(*) from run_versions") == (1,)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_from_every_revision_the_rows_come_to_the_last_and_back(first_revision: str, revision: str) -> None:
+    upgrade_to(first_revision, revision)
+    before = row(first_revision, "select data from runs")
+    migrate.upgrade(first_revision)
+    assert migrate.differences(first_revision) == []
+    assert row(first_revision, "select data from runs") == before
+    migrate.downgrade(first_revision, revision)
+    assert migrate.current(first_revision) == revision
+    assert row(first_revision, "select data from runs") == before
 
 
 def test_going_back_to_the_first_revision_keeps_its_rows(first_revision: str) -> None:
