@@ -7,15 +7,21 @@ import typer
 
 from lse import __version__
 from lse.cli import (
+    alerts,
     archive,
     care,
     checks,
     database,
     demo,
+    deploy,
     doctor,
     drive,
+    due,
+    errors_log,
     evaluation,
+    events,
     importing,
+    metrics,
     report,
     runs,
     sandbox,
@@ -44,12 +50,21 @@ app.add_typer(
 )
 app.add_typer(sandbox.app, name="sandbox", help="A LangSmith and a Google Drive of your own, for trying out.")
 app.command("status")(status.status)
+app.command("alerts")(alerts.alerts)
+app.command("events")(events.events)
+app.command("errors")(errors_log.errors)
+app.command("metrics")(metrics.metrics)
+app.command("deploy")(deploy.deploy)
 app.command("import")(importing.import_)
 app.command("demo")(demo.demo)
 app.command("config")(checks.config)
 app.add_typer(doctor.app, name="doctor")
 database.app.command("retain")(care.retain)
+database.app.command("rebuild")(care.rebuild)
+app.command("drill")(care.drill)
 database.app.add_typer(care.search_index, name="search-index", help="The indexes that make searches fast.")
+
+archive.app.command("sweep")(due.sweep)
 
 
 def _version(wanted: bool) -> None:

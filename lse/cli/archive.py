@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from lse.cli import listing, prune, to_db
+from lse.cli import listing, prune, to_db, verify
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
 from lse.cli.selection import Selection, may_select, takes_selection
@@ -57,22 +57,6 @@ def upload(
     What holds more in the target is never replaced.
     """
     run_archived("upload", _named("upload", force=force), selection, json)
-
-
-@app.command()
-@takes_selection
-def verify(
-    selection: Selection,
-    deep: Annotated[bool, typer.Option(help="Download the target's copy and read every byte.")] = False,
-    json: Json = False,
-) -> None:
-    """Compare trace files, zip, target and store by id and content hash. Exit code 3 on differences."""
-    from lse import pipeline
-
-    def step(resources: "Resources", day: ProjectDay, progress: Progress) -> StepResult:
-        return pipeline.verify(resources, day, progress, deep=deep)
-
-    run_archived("verify", step, selection, json)
 
 
 @app.command()
@@ -154,6 +138,8 @@ def full_sweep(
 
 
 app.command("to-db")(to_db.to_db)
+app.command("verify")(verify.verify)
+app.command("undo")(verify.undo)
 app.command("list")(listing.list_archived)
 app.command("prune")(prune.prune)
 

@@ -1,14 +1,17 @@
-"""`lse db retain` and `lse db search-index`: what keeps a database that grows in shape."""
+"""`lse db retain`, `search-index` and `rebuild`, and `lse drill`: what keeps a database in shape."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lse.cli.options import Json, resources
-from lse.cli.output import print_json, print_line, print_table, tell
-from lse.errors import UsageError
+from lse.cli.output import print_json, print_line, print_result, print_table, result_document, tell
+from lse.cli.selection import Projects
+from lse.errors import DifferencesFound, UsageError
+from lse.models.choice import choose
 
 if TYPE_CHECKING:
     from lse.pipeline.retaining import Retained
@@ -109,3 +112,60 @@ def _print(months: Sequence["Retained"], yes: bool) -> None:
             print_line(f"    {month.month}: … and {len(month.obstacles) - 10} more; --json lists them all")
     if not yes:
         tell("    Nothing was changed. --yes does it.")
+
+
+def rebuild(project: Projects = None, json: Json = False) -> None:
+    """Load the database from the archives alone, and write the ledger anew from what is noted with them.
+
+    For a database that was lost. Trace files come first, then zips, then the target, which is asked for days
+    that this machine never had. Rows that are there stay.
+    """
+    from lse.pipeline.rebuilding import Rebuilt
+    from lse.pipeline.rebuilding import rebuild as load_all
+
+    def say(each: Rebuilt) -> None:
+        if not json:
+            print_result(str(each.day), each.result)
+
+    with resources() as opened:
+        names = choose(project, False, list) if project else None
+        done = load_all(opened, names, say)
+    if json:
+        print_json(
+            [
+                {"project": each.day.project, "date": str(each.day.day), **result_document(each.result)}
+                for each in done
+            ]
+        )
+    elif not done:
+        print_line("nothing is archived")
+    raise typer.Exit(next((each.result.exit_code for each in done if each.result.exit_code), 0))
+
+
+def drill(
+    count: Annotated[int, typer.Option(min=1, help="So many archived days are restored.")] = 3,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Choose the days of an earlier drill again.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Restore archives chosen at random into a scratch place and schema, and compare them with what is live.
+
+    Nothing live is changed. `lse status` shows how long ago the last drill was. Exit code 3 on differences.
+    """
+    from lse.pipeline.drilling import Drilled
+    from lse.pipeline.drilling import drill as restore_some
+
+    def say(each: Drilled) -> None:
+        if not json:
+            outcome = "; ".join(each.problems) or f"{each.runs:,} runs came back as they are"
+            print_line(f"{each.project}/{each.date}  from the {each.source}  {outcome}")
+
+    with resources() as opened:
+        done = restore_some(opened, count, seed, say)
+    code = 0 if done.sound else DifferencesFound.exit_code
+    if json:
+        print_json({"exit_code": code, **asdict(done)})
+    else:
+        print_line(f"seed {done.seed}")
+    raise typer.Exit(code)

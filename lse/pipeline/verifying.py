@@ -1,6 +1,5 @@
 """The step `verify`: compare every copy of a day. It reads, and changes nothing but the ledger's note."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -172,8 +171,7 @@ class _Comparison:
             self._compare_target(stored)
 
     def _read_target(self, stored: StoredObject) -> None:
-        scratch = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lse-verify-"))
-        path = Path(scratch) / "target.zip"
+        path = self._opened.enter_context(self._resources.scratch()) / "target.zip"
         try:
             bring(self._resources, stored, path)
         except DifferencesFound as error:
@@ -245,6 +243,17 @@ class _Comparison:
         proved = found.runs["store"] if rows and not in_store and self._archives else None
         if self._resources.ledger is not None:
             copies.differences += compare_ledger(records, self._info, proved)
+        copies.whole = set(self._whole(found))
+
+    def _whole(self, found: Found) -> Iterator[str]:
+        """The archives without a difference that are of the content that the last fetch left, where noted."""
+        wrong = {difference.copy for difference in self._copies.differences}
+        contents = {**self._contents, "files": found.files_sha256}
+        for copy in self._archives:
+            if copy not in wrong and self._records.content_sha256 in (None, contents.get(copy)):
+                yield copy
+        if self._target_is_whole:
+            yield "target"
 
     def _judge_files(self, found: Found) -> None:
         """Say that the trace files are not what the last fetch left, unless its record is what changed."""

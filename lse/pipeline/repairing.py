@@ -1,0 +1,327 @@
+"""`verify --fix-missing`: what is missing or wrong in a copy comes back from a good one, and can be undone.
+
+Everything that is replaced or removed is put aside first, in a batch of its own below the state directory,
+and the batch's journal says what is about to be done before it is done. So a repair that was killed can be
+repeated, or taken back by `undo`.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+from lse.archive.encryption import encrypted_name
+from lse.archive.fetch_record import read_fetch_record, write_fetch_record
+from lse.archive.files import blocks_of, write_atomically
+from lse.archive.holding import sha256_of
+from lse.archive.layout import FETCH_RECORD, archive_name, archived_files
+from lse.archive.manifest import FileEntry, content_sha256_of
+from lse.archive.trace_file import DamagedArchive
+from lse.archive.zip import open_zip
+from lse.errors import AccessError, DifferencesFound, IncompleteError, LseError, TemporaryError, UsageError
+from lse.models import Progress, ProjectDay, StepResult
+from lse.pipeline.batches import Batch, begin_batch
+from lse.pipeline.common import counted, options
+from lse.pipeline.copies import Copies, read_records
+from lse.pipeline.loading import load
+from lse.pipeline.packing import pack, upload
+from lse.pipeline.rebuilding import relearn
+from lse.pipeline.target_copy import bring, find_copies, find_copy, open_stored, recipients
+from lse.pipeline.verifying import Depth, compare_copies
+from lse.resources import Resources
+from lse.store import RowKeys
+from lse.verify import Difference, Kind
+
+COPIES = ("files", "zip", "target", "store", "ledger")
+"""What can be repaired, in this order: a later copy is written from an earlier one."""
+
+_SHORT = {"db": "store"}
+
+Only = frozenset[tuple[Kind, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What is to be done to one copy."""
+
+    copy: str
+    differences: tuple[Difference, ...]
+    source: str
+    """The copy that it comes from; empty where no good copy exists, and nothing is done then"""
+
+    def __str__(self) -> str:
+        what = counted(len(self.differences), "difference")
+        if not self.source:
+            return f"{self.copy}: {what} cannot be repaired, since no good copy exists"
+        return f"{self.copy}: {what}, repaired from {self.source}"
+
+
+def parse_only(names: Collection[str]) -> Only | None:
+    """What names such as `missing-in-db`, `damaged-zip` or `files` choose; None when there are none.
+
+    Raises `UsageError` for any other name.
+    """
+    kinds: tuple[Kind, ...] = ("missing", "damaged", "differs", "extra")
+    known = {
+        form: (kind, copy)
+        for kind in kinds
+        for copy in COPIES
+        for name in (copy, *(short for short, long in _SHORT.items() if long == copy))
+        for form in (f"{kind}-{name}", f"{kind}-in-{name}")
+    }
+    if unknown := sorted(set(names) - known.keys()):
+        raise UsageError(
+            f"{unknown[0]!r} names nothing that can be repaired.",
+            hint="It is missing, damaged, differs or extra, and a copy: missing-in-db, damaged-zip, ...",
+        )
+    return frozenset(known[name] for name in names) or None
+
+
+def plan_repairs(copies: Copies, only: Only | None = None) -> list[Repair]:
+    """What a comparison's differences need, a repair for each copy, in the order in which they are done."""
+    repairs = []
+    whole = set(copies.whole)
+    for copy in COPIES:
+        chosen = tuple(d for d in copies.differences if d.copy == copy and _is_chosen(d, only))
+        if not chosen:
+            continue
+        source = _source(copy, copies, whole)
+        repairs.append(Repair(copy, chosen, source))
+        if source and copy in ("files", "zip") and only is None:
+            whole.add(copy)
+    return repairs
+
+
+def _is_chosen(difference: Difference, only: Only | None) -> bool:
+    return only is None or (difference.kind, difference.copy) in only
+
+
+def _source(copy: str, copies: Copies, whole: Collection[str]) -> str:
+    """The best whole archive for `copy`; files may also come one by one from what is sound of two."""
+    if copy == "ledger":
+        return "what is there"
+    if copy == "files" and any("_fetch.json" in str(d) for d in copies.differences):
+        return "the ledger"
+    wanted = {"files": ("zip", "target"), "zip": ("files", "target"), "target": ("zip",)}
+    found = next((each for each in wanted.get(copy, ("files", "zip", "target")) if each in whole), "")
+    if not found and copy == "files" and {"zip", "target"} & copies.held.keys():
+        return "what is sound in zip and target"
+    return found
+
+
+def repair(
+    resources: Resources, day: ProjectDay, repairs: Sequence[Repair], only: Only | None = None
+) -> tuple[Batch | None, list[tuple[Repair, LseError]]]:
+    """Do `repairs`; gives the batch that `undo` takes back, and each repair that failed, with the reason.
+
+    The caller holds the day's lock, and compares again afterwards. A repair without a source changes
+    nothing; without any other there is no batch.
+    """
+    possible = [each for each in repairs if each.source]
+    if not possible:
+        return None, []
+    batch = begin_batch(resources.settings.state_dir, day, resources.now())
+    steps: Mapping[str, Callable[[_Work], None]] = {
+        "files": _repair_files,
+        "zip": _repair_zip,
+        "target": _repair_target,
+        "store": _repair_store,
+        "ledger": _repair_ledger,
+    }
+    if resources.ledger is not None:
+        _keep_rows(resources, batch, RowKeys(day, (), ()))  # every step writes into the ledger
+    failed: list[tuple[Repair, LseError]] = []
+    for each in possible:
+        try:
+            steps[each.copy](_Work(resources, day, batch, each, only))
+        except _REASONS as error:
+            failed.append((each, error))
+    return batch, failed
+
+
+_REASONS = (AccessError, DamagedArchive, DifferencesFound, IncompleteError, TemporaryError, UsageError)
+"""Why one copy cannot be repaired, while others can"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One repair under way."""
+
+    resources: Resources
+    day: ProjectDay
+    batch: Batch
+    repair: Repair
+    only: Only | None
+
+    def wants(self, *kinds: Kind) -> bool:
+        """Whether one of these kinds is to be repaired in this copy."""
+        return self.only is None or any((kind, self.repair.copy) in self.only for kind in kinds)
+
+
+def _repair_files(work: _Work) -> None:
+    """Bring each file that is not as it was, and put aside what does not belong there."""
+    folder = work.resources.folder(work.day)
+    record = read_fetch_record(folder)
+    if any("_fetch.json" in str(difference) for difference in work.repair.differences) and record:
+        work.batch.keep_file(folder / FETCH_RECORD)
+        write_fetch_record(folder, replace(record, content_sha256=content_sha256_of(folder)))
+        return
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as opened:
+        readers = list(_readers(work, opened))
+        wanted = _wanted(work, readers)
+        for path in archived_files(folder):
+            if path.name not in wanted and work.wants("extra"):
+                work.batch.keep_file(path)
+                path.unlink()
+        lost = [
+            entry.path for entry in wanted.values() if not _brought(work, folder / entry.path, entry, readers)
+        ]
+    if lost:
+        raise IncompleteError(f"{counted(len(lost), 'file')} of {work.day} cannot be had, first {lost[0]}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """An archive that files can come from."""
+
+    content_sha256: str
+    entries: Mapping[str, FileEntry]
+    read: Callable[[FileEntry], bytes]
+
+
+def _readers(work: _Work, opened: ExitStack) -> Iterator[_Reader]:
+    """The zip and the target's object, where they can be opened; a member is proved when it is read."""
+    try:
+        archive = opened.enter_context(open_zip(work.resources.zip_path(work.day)))
+        manifest = archive.manifest
+        yield _Reader(manifest.content_sha256, {e.path: e for e in manifest.files}, archive.read)
+    except (FileNotFoundError, DamagedArchive):
+        pass  # the target may do
+    try:
+        if work.resources.settings.target and (stored := find_copy(work.resources, work.day)):
+            members = opened.enter_context(open_stored(work.resources, stored))
+            content = members.archive.manifest.content_sha256
+            yield _Reader(content, members.entries, members.read)
+    except (AccessError, TemporaryError, DifferencesFound, DamagedArchive):
+        pass  # the zip may do
+
+
+def _wanted(work: _Work, readers: Sequence[_Reader]) -> Mapping[str, FileEntry]:
+    """The files that should be there. Raises `IncompleteError` where no manifest is of that content."""
+    content = read_records(work.resources, work.day).content_sha256
+    for reader in readers:
+        if content in (None, reader.content_sha256):
+            return reader.entries
+    raise IncompleteError(
+        f"No zip that can be read holds what the last fetch left of {work.day}.",
+        hint=f"Fetch it again: lse archive fetch {options(work.day)}",
+    )
+
+
+def _brought(work: _Work, path: Path, entry: FileEntry, readers: Sequence[_Reader]) -> bool:
+    """Make `path` what the manifest says; False when no archive has it whole."""
+    if path.exists():
+        if sha256_of(blocks_of(path)) == entry.sha256 or not work.wants("damaged", "differs"):
+            return True
+    elif not work.wants("missing"):
+        return True
+    for reader in readers:
+        if (known := reader.entries.get(path.name)) and known.sha256 == entry.sha256:
+            try:
+                content = reader.read(known)
+            except DamagedArchive:
+                continue
+            work.batch.keep_file(path)
+            write_atomically(path, content)
+            return True
+    return False
+
+
+def _repair_zip(work: _Work) -> None:
+    """Put the zip aside, and pack the trace files anew, or bring the target's where they were pruned."""
+    path = work.resources.zip_path(work.day)
+    work.batch.keep_file(path)
+    if work.repair.source == "target":
+        stored = find_copy(work.resources, work.day)
+        if stored is None:
+            raise IncompleteError(f"The target holds no archive of {work.day} any more.")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        bring(work.resources, stored, path)
+        return
+    path.unlink(missing_ok=True)
+    pack(work.resources, work.day)
+
+
+def _repair_target(work: _Work) -> None:
+    """Keep what the target holds, and upload the zip."""
+    copies = find_copies(work.resources, work.day)
+    for number, stored in enumerate(copies):
+        kept = work.batch.folder / f"object-{number}"
+        work.resources.target.get(stored.path, kept)
+        work.batch.keep_object(stored.path, kept, stored.properties)
+    if not copies:
+        encrypts = recipients(work.resources.settings)
+        work.batch.keep_object(encrypted_name(work.day) if encrypts else archive_name(work.day), None, {})
+    upload(work.resources, work.day, force=True)
+
+
+def _repair_store(work: _Work) -> None:
+    """Put the rows aside, remove those that are wrong, and load the day again."""
+    store, differences = work.resources.store, work.repair.differences
+    _keep_rows(work.resources, work.batch, _keys_of(work.day, differences))
+    store.remove_rows(_keys_of(work.day, [each for each in differences if each.kind != "missing"]))
+    load(work.resources, work.day)
+
+
+def _repair_ledger(work: _Work) -> None:
+    relearn(work.resources, work.day)
+
+
+def _keep_rows(resources: Resources, batch: Batch, keys: RowKeys) -> None:
+    """Write the rows of `keys` into the batch, and then into its journal that they are there."""
+    folder = batch.new_folder("rows")
+    resources.store.save_rows(keys, folder)
+    runs = [[str(trace_id), str(run_id)] for trace_id, run_id in keys.runs]
+    batch.note("rows", kept=folder.name, runs=runs, feedback=[str(each) for each in keys.feedback])
+
+
+def _keys_of(day: ProjectDay, differences: Sequence[Difference]) -> RowKeys:
+    runs = {(d.trace_id, run_id) for d in differences if d.trace_id for run_id in d.run_ids}
+    feedback: set[UUID] = {d.feedback_id for d in differences if d.feedback_id}
+    return RowKeys(day, sorted(runs), sorted(feedback))
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A comparison, and what was repaired after it."""
+
+    result: StepResult
+    """Of the last comparison"""
+    copies: Copies
+    repairs: tuple[Repair, ...] = ()
+    """What was planned"""
+    batch: Batch | None = None
+    """What `undo` takes back; None when nothing was changed"""
+    failed: tuple[tuple[Repair, LseError], ...] = ()
+
+
+def compare_and_fix(
+    resources: Resources,
+    day: ProjectDay,
+    progress: Progress,
+    *,
+    agree: Callable[[Sequence[Repair]], bool],
+    only: Only | None = None,
+    depth: Depth = "default",
+    source: bool = False,
+) -> Fixed:
+    """Compare the copies of `day`; repair where they differ, if `agree` says so to the plan; compare again."""
+    result, copies = compare_copies(resources, day, progress, depth=depth, source=source)
+    repairs = tuple(plan_repairs(copies, only))
+    if not any(each.source for each in repairs) or not agree(repairs):
+        return Fixed(result, copies, repairs)
+    batch, failed = repair(resources, day, repairs, only)
+    result, copies = compare_copies(resources, day, progress, depth=depth, source=source)
+    return Fixed(result, copies, repairs, batch, tuple(failed))

@@ -1,0 +1,181 @@
+"""Every kind of damage to every copy: found, named, repaired, taken back; and no alarm without one."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from day_of_copies import DayOfCopies
+
+from lse.pipeline.verifying import Depth
+
+
+@dataclass(frozen=True)
+class Damage:
+    do: Callable[[DayOfCopies], object]
+    says: str
+    """In one of the lines that name it"""
+    depth: Depth = "default"
+
+
+def _swap(first: Path, second: Path) -> None:
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _add_trace(day: DayOfCopies) -> None:
+    path, stranger = day.traces()[0], str(uuid4())
+    other = path.with_name(f"{path.name[:7]}{stranger}.json")
+    other.write_bytes(path.read_bytes().replace(path.name[7:43].encode(), stranger.encode()))
+
+
+def _duplicate(day: DayOfCopies) -> None:
+    path = day.traces()[0]
+    shutil.copy(path, path.with_name(f"235959{path.name[6:]}"))
+
+
+def _flip_text(day: DayOfCopies) -> None:
+    path = day.traces()[1]
+    day.flip(path, path.read_bytes().index(b"noise") + 20)
+
+
+def _flip_manifest(day: DayOfCopies) -> None:
+    day.flip(day.zip, day.zip.read_bytes().index(b"manifest.json") + 40)
+
+
+def _flip_header(day: DayOfCopies) -> None:
+    day.flip(day.zip, 11)  # the time of the first member, which no reader looks at
+
+
+def _flip_record(day: DayOfCopies) -> None:
+    path = day.folder / "_fetch.json"
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps(document | {"content_sha256": "0" * 64}))
+
+
+def _delete_all_files(day: DayOfCopies) -> None:
+    for path in [*day.traces(), day.attachment(), day.folder / "superseded.jsonl"]:
+        path.unlink()
+
+
+def _one_file_each(day: DayOfCopies) -> None:
+    day.traces()[2].unlink()
+    _flip_text(day)
+    day.object.unlink()
+
+
+def _row(statement: str) -> Callable[[DayOfCopies], object]:
+    return lambda day: day.sql(statement)
+
+
+_COPY_ROW = """
+insert into runs (run_date, trace_id, run_id, content_hash, start_time, sanitized, project, tags, data)
+select run_date, '{0}', '{0}', content_hash, start_time, false, project, '{{}}',
+       jsonb_build_object('id', '{0}', 'trace_id', '{0}') from runs limit 1
+"""
+_SWAP_ROWS = """
+with pair as (select run_id, content_hash, row_number() over (order by run_id) as n from runs limit 2)
+update runs set content_hash = other.content_hash from pair as own join pair as other on other.n = 3 - own.n
+where runs.run_id = own.run_id
+"""
+_FIRST = "(select min(run_id::text)::uuid from runs)"
+
+DAMAGES = {
+    "a bit of a run in a file": Damage(_flip_text, "differs in files"),
+    "any bit of a file": Damage(lambda day: day.flip(day.traces()[0]), "files"),
+    "a file cut short": Damage(lambda day: _truncate(day.traces()[0]), "is damaged"),
+    "a file gone": Damage(lambda day: day.traces()[3].unlink(), "is missing in files"),
+    "a file twice": Damage(_duplicate, "is only in files"),
+    "two files swapped": Damage(lambda day: _swap(*day.traces()[:2]), "another trace than it says"),
+    "a file added": Damage(_add_trace, "is only in files"),
+    "a bit of an attachment": Damage(lambda day: day.flip(day.attachment()), "not what its name says"),
+    "an attachment gone": Damage(lambda day: day.attachment().unlink(), "is missing in files"),
+    "a bit of earlier texts": Damage(
+        lambda day: day.flip(day.folder / "superseded.jsonl", 3), "earlier text with content"
+    ),
+    "every file gone": Damage(_delete_all_files, "every trace file of chat/2025-09-13 is missing in files"),
+    "the record of the fetch": Damage(_flip_record, "_fetch.json"),
+    "a bit of the zip's content": Damage(lambda day: day.flip(day.zip, 200), "zip: "),
+    "a bit of the zip's manifest": Damage(_flip_manifest, "zip: "),
+    "a bit that no reader of zips looks at": Damage(_flip_header, "has other bytes than were packed"),
+    "the zip cut short": Damage(lambda day: _truncate(day.zip), "is not a readable zip"),
+    "the zip gone": Damage(lambda day: day.zip.unlink(), "is missing in zip"),
+    "a bit of the target's object": Damage(lambda day: day.flip(day.object), "differs in target"),
+    "the target's object cut short": Damage(lambda day: _truncate(day.object), "differs in target"),
+    "the target's object gone": Damage(lambda day: day.object.unlink(), "is missing in target"),
+    "a row gone": Damage(_row(f"delete from runs where run_id = {_FIRST}"), "is missing in store"),
+    "every row gone": Damage(_row("delete from runs"), "is missing in store"),
+    "the hash of a row": Damage(
+        _row(f"update runs set content_hash = gen_random_uuid() where run_id = {_FIRST}"), "differs in store"
+    ),
+    "the hashes of two rows swapped": Damage(_row(_SWAP_ROWS), "differs in store"),
+    "a row added": Damage(lambda day: day.sql(_COPY_ROW.format(uuid4())), "is only in store"),
+    "feedback gone": Damage(_row("delete from feedback"), "is missing in store"),
+    "feedback changed": Damage(
+        _row("update feedback set content_hash = gen_random_uuid()"), "differs in store"
+    ),
+    "the ledger's entry gone": Damage(_row("delete from project_days"), "is missing in ledger"),
+    "a figure of the ledger": Damage(_row("update project_days set runs = runs + 1"), "differs in ledger"),
+    "the ledger's hash of the zip": Damage(
+        _row("update project_days set zip_md5 = reverse(zip_md5)"), "differs in ledger"
+    ),
+    "the payload of a row": Damage(
+        _row(f"update runs set data = data || '{{\"name\": \"x\"}}' where run_id = {_FIRST}"),
+        "the row of",
+        "deep",
+    ),
+    "a column of a row": Damage(
+        _row(f"update runs set status = 'error' where run_id = {_FIRST}"), "the row of", "deep"
+    ),
+    "the score of feedback": Damage(_row("update feedback set score = 0.6"), "the row of", "deep"),
+    "files and zip damaged in different places, the target gone": Damage(_one_file_each, "differs in files"),
+}
+
+
+@pytest.fixture
+def day(tmp_path: Path, database_url: str) -> DayOfCopies:
+    """A sound day."""
+    return DayOfCopies(tmp_path, database_url)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_is_found_named_repaired_and_taken_back(day: DayOfCopies, kind: str) -> None:
+    damage, golden = DAMAGES[kind], day.content()
+    damage.do(day)
+    damaged = day.exact()
+    found = day.compare(damage.depth)
+    assert any(damage.says in str(each) for each in found.differences), list(map(str, found.differences))
+    assert day.exact() == damaged
+    fixed = day.fix(depth=damage.depth)
+    assert (fixed.failed, list(map(str, fixed.copies.differences))) == ((), [])
+    assert fixed.result.exit_code == 0
+    assert_equal(day.content(), golden)
+    assert day.undo().state == "done"
+    assert_equal(day.exact(), damaged)
+    assert day.compare(damage.depth).differences == found.differences
+    assert day.fix(depth=damage.depth).result.exit_code == 0
+
+
+def assert_equal(found: tuple[object, object], wanted: tuple[object, object]) -> None:
+    assert found[0] == wanted[0]
+    assert found[1] == wanted[1]
+
+
+def test_a_sound_day_raises_no_alarm(tmp_path: Path, database_url: str) -> None:
+    for seed in range(5):
+        day = DayOfCopies(tmp_path / str(seed), database_url, seed)
+        before = day.content()
+        for depth in ("quick", "default", "deep"):
+            assert day.compare(depth).differences == []  # type: ignore[arg-type]
+        assert day.verify().exit_code == 0
+        assert day.fix().batch is None
+        assert day.content() == before
+        day.sql("truncate runs, feedback, project_days, daily_rollups")
