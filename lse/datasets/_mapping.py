@@ -56,10 +56,9 @@ class Mapper:
     def redacted(self, example: Example) -> Example:
         """`example` without the personal data that the recipe names; where it is from stays."""
         lineage = {name: example.metadata[name] for name in LINEAGE}
+        others = {name: value for name, value in example.metadata.items() if name not in lineage}
         return Example(
-            self._redact(example.inputs),
-            self._redact(example.outputs),
-            {**self._redact(example.metadata), **lineage},
+            self._redact(example.inputs), self._redact(example.outputs), {**self._redact(others), **lineage}
         )
 
     def _lineage(self, found: "_Found", trace: TraceDocument, day: ProjectDay) -> dict[str, Any]:

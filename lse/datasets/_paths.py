@@ -2,7 +2,6 @@
 
 import functools
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from lse.errors import UsageError
@@ -37,30 +36,32 @@ def _step(found: re.Match[str]) -> Step:
     return found["key"] if found["key"] is not None else found["quoted"]
 
 
-def values_at(document: Any, path: Path) -> Iterator[Any]:
+def values_at(document: Any, path: Path) -> list[Any]:
     """Every value that `path` leads to, without nulls; members that `*` stands for in order of their keys."""
-    if not path:
-        if document is not None:
-            yield document
-        return
-    step, rest = path[0], path[1:]
-    for member in _members(document, step):
-        yield from values_at(member, rest)
+    for position, step in enumerate(path):
+        if step is None:
+            rest = path[position + 1 :]
+            return [value for member in _members(document) for value in values_at(member, rest)]
+        document = _member(document, step)
+        if document is None:
+            return []
+    return [] if document is None else [document]
 
 
 def value_at(document: Any, path: Path) -> Any:
     """The first value that `path` leads to; None when there is none."""
-    return next(values_at(document, path), None)
+    return next(iter(values_at(document, path)), None)
 
 
-def _members(document: Any, step: Step) -> Iterator[Any]:
+def _member(document: Any, step: str | int) -> Any:
     if isinstance(document, dict):
-        if step is None:
-            yield from (document[key] for key in sorted(document))
-        elif str(step) in document:
-            yield document[str(step)]
-    elif isinstance(document, list):
-        if step is None:
-            yield from document
-        elif isinstance(step, int) and -len(document) <= step < len(document):
-            yield document[step]
+        return document.get(str(step))
+    if isinstance(document, list) and isinstance(step, int) and -len(document) <= step < len(document):
+        return document[step]
+    return None
+
+
+def _members(document: Any) -> list[Any]:
+    if isinstance(document, dict):
+        return [document[key] for key in sorted(document)]
+    return document if isinstance(document, list) else []

@@ -62,7 +62,7 @@ class RunDocument:
     def _run(self) -> Run:
         return parse_run(self._row.data.encode())
 
-    def values_at(self, path: Path) -> Iterator[Any]:
+    def values_at(self, path: Path) -> list[Any]:
         """What `path` leads to in this run."""
         first, rest = path[0], path[1:]
         top = self.latest_feedback if first == "feedback" else self.member(str(first))

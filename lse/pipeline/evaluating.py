@@ -123,7 +123,7 @@ def upload_dataset(
     by the next.
     """
     examples = read_examples(file)
-    with contextlib.closing(LangSmithHttp(resources.settings, patience)) as http:
+    with contextlib.closing(LangSmithHttp(resources.settings, patience, resources.rates)) as http:
         if dry_run:
             return plan_sync(http, name, examples, overwrite=overwrite, prune=prune)
         return sync(

@@ -30,7 +30,7 @@ _GRACE = 30.0
 
 _ROWS_AT_ONCE = 2_000
 _PAYLOADS_AT_ONCE = 20
-_RUNS_AT_ONCE = 200
+_BLOCK_CHARACTERS = 4_000_000
 
 
 def _composed(queries: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -191,9 +191,7 @@ class Reader:
         it as a JSON array or None).
         """
         parameters = {"project": day.project, "run_date": day.day}
-        for rows in made_ahead(
-            self._blocks(READING["runs_with_feedback"], parameters, tuple_row, _RUNS_AT_ONCE)
-        ):
+        for rows in made_ahead(self._blocks_of_runs(READING["runs_with_feedback"], parameters)):
             yield from rows
 
     def search(
@@ -255,17 +253,27 @@ class Reader:
     def _stream(
         self, statement: bytes, parameters: Mapping[str, Any], factory: RowFactory[Any], at_once: int
     ) -> Iterator[Any]:
-        for rows in self._blocks(statement, parameters, factory, at_once):
-            yield from rows
+        with self._opened(statement, parameters, factory) as (connection, cursor):
+            while rows := self._next(connection, cursor, at_once):
+                yield from rows
 
-    def _blocks(
-        self, statement: bytes, parameters: Mapping[str, Any], factory: RowFactory[Any], at_once: int
-    ) -> Iterator[list[Any]]:
+    def _blocks_of_runs(self, statement: bytes, parameters: Mapping[str, Any]) -> Iterator[list[Any]]:
+        """Rows with a run's JSON in the fourth column, so many at once that they are of a bounded size."""
+        at_once = _PAYLOADS_AT_ONCE
+        with self._opened(statement, parameters, tuple_row) as (connection, cursor):
+            while rows := self._next(connection, cursor, at_once):
+                yield rows
+                size = sum(len(row[3]) for row in rows) // len(rows) + 1
+                at_once = max(1, min(_BLOCK_CHARACTERS // size, _ROWS_AT_ONCE))
+
+    @contextlib.contextmanager
+    def _opened(
+        self, statement: bytes, parameters: Mapping[str, Any], factory: RowFactory[Any]
+    ) -> Iterator[tuple[Connection[Any], ServerCursor[Any]]]:
         with self._connected() as connection, connection.cursor("reading", row_factory=factory) as cursor:
             with deadline(connection, self._timeout + _GRACE):
                 cursor.execute(statement, parameters)
-            while rows := self._next(connection, cursor, at_once):
-                yield rows
+            yield connection, cursor
 
     def _next(self, connection: Connection[Any], cursor: ServerCursor[Any], at_once: int) -> list[Any]:
         with deadline(connection, self._timeout + _GRACE):

@@ -102,4 +102,4 @@ select trace_id::text, run_id::text, (extract(epoch from start_time) * 1000000):
         where feedback.run_date = runs.run_date and feedback.run_id = runs.run_id)
 from runs
 where project = %(project)s and run_date = %(run_date)s
-order by trace_id
+order by runs.trace_id
