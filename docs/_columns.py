@@ -53,6 +53,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "completion_cost": "Sum of the costs of completions, likewise.",
         "total_cost": "Sum of both as LangSmith gives them.",
     },
+    "daily_traces": {
+        "project": "The project's name.",
+        "run_date": "The UTC day of the traces.",
+    },
     "project_days": {
         "project": "The project's name.",
         "run_date": "The UTC day.",

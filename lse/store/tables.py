@@ -72,7 +72,7 @@ class RunRow(SQLModel, table=True):
             "run_date",
             "project",
             "name",
-            postgresql_include=["trace_id"],
+            postgresql_include=["trace_id", "start_time", "error"],
             postgresql_where=sa.text(FAILED),
         ),
         sa.Index("runs_trace", "trace_id"),
