@@ -113,6 +113,10 @@ def translate(error: psycopg.Error) -> LseError:
         return AccessError(f"The database role lacks a permission ({name}).")
     if code == "55P03":
         return BusyError(f"Somebody else holds a lock in the database ({name}).", hint="Try again.")
+    if code == "53100":
+        return TemporaryError(
+            f"The database's disk is full ({name}).", hint="Make room for it, then run the command again."
+        )
     if code[:2] in ("08", "40", "53", "57"):
         return TemporaryError(f"The database could not do it now ({name}).", hint="Try again.")
     if code[:2] in ("28", "3D") or code == "25006":

@@ -33,7 +33,7 @@ class Sweeps:
         with self._world.machine(SCENARIOS["sweep"]) as machine, FaultProxy(machine.database_url) as proxy:
             proxy.arm(fault)
             assert wait_for(forked(lambda: _hasty_sweep(machine, proxy.url))) == 0, fault
-            assert proxy.fired, fault
+            assert proxy.fired.wait(60), fault
             self.finish(machine)
 
     def finish(self, machine: Machine) -> None:

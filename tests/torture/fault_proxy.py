@@ -42,7 +42,7 @@ class FaultProxy:
 
     def arm(self, fault: Fault | None) -> None:
         """From now on `fault` happens, once."""
-        self._fault, self.seen, self.fired = fault, 0, False
+        self._fault, self.seen, self.fired = fault, 0, threading.Event()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -113,8 +113,8 @@ class FaultProxy:
             self.seen += 1
             if self.seen != fault.at:
                 return ""
-            self.fired = True
         fault.act()
+        self.fired.set()
         return fault.how
 
 

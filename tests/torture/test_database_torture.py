@@ -9,7 +9,7 @@ from fault_proxy import Fault
 from scenarios import World
 
 STEP = max(1, 500 // int(os.environ.get("TORTURE_KILLS") or 500))
-"""With fewer kills than usual only every so manieth message fails."""
+"""Every message fails in turn, or every so many when fewer kills than usual are asked for."""
 
 
 @pytest.fixture(scope="module")
