@@ -20,6 +20,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.client.schemas.objects import State
+from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -38,6 +39,9 @@ SHOWN = 500
 
 _NAMED = 10
 """How many days that are not as they should be the message of a flow's end names."""
+
+LIMIT = "lse-project-days"
+"""The global limit on project days worked on at once, over all machines; without it on the server, none."""
 
 Work = Callable[[Resources, ProjectDay], Sequence[StepResult]]
 
@@ -101,7 +105,8 @@ def project_day(day: ProjectDay, work: Work, idle: "LifoQueue[Resources]") -> St
     """`work` on one day, and the table of its steps; failed when a step is not as it should be."""
     resources = idle.get()
     try:
-        done = work_on(resources, day, work)
+        with concurrency(LIMIT, occupy=1):
+            done = work_on(resources, day, work)
     finally:
         idle.put(resources)
     publish_day(done)
@@ -115,7 +120,7 @@ def each_day(days: Sequence[ProjectDay], work: Work, at_once: int) -> list[DayDo
     bar = create_progress_artifact(0.0, description=f"0 of {len(days)} project days")
     finished: list[DayDone] = []
     threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
-    with _opened(at_once) as idle, threads as runner:
+    with _several(at_once) as idle, threads as runner:
         futures: dict[PrefectFuture[Any], ProjectDay] = {}
         for day in days:
             named = project_day.with_options(task_run_name=str(day))
@@ -179,13 +184,20 @@ def publish_days(done: Sequence[DayDone]) -> None:
     )
 
 
+def opened() -> Resources:
+    """What the steps work with, set up from the environment; events name the flow run."""
+    return Resources(load_settings(), origin=UUID(flow_run.id) if flow_run.id else None)
+
+
 @contextmanager
-def _opened(number: int) -> Iterator["LifoQueue[Resources]"]:
+def _several(number: int) -> Iterator["LifoQueue[Resources]"]:
     """So many `Resources`, each for one thread at a time: not everything that they open may be shared."""
     idle: LifoQueue[Resources] = LifoQueue()
-    with ExitStack() as opened:
-        for _ in range(number):
-            idle.put(opened.enter_context(Resources(load_settings())))
+    with ExitStack() as entered:
+        first = entered.enter_context(opened())
+        idle.put(first)
+        for _ in range(number - 1):
+            idle.put(entered.enter_context(Resources(first.settings, origin=first.origin, rates=first.rates)))
         yield idle
 
 

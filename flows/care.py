@@ -15,7 +15,6 @@ from lse.errors import LseError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline.common import counted, sized
 from lse.resources import Resources
-from lse.settings import load_settings
 
 Copy = Literal["files", "zip", "target"]
 
@@ -72,7 +71,7 @@ def verify_rotation(
 @task(name="which days are looked at", **_common.STEP)
 def find_rotation(projects: list[str], part: int, parts: int) -> list[ProjectDay]:
     """The archived days that belong to this part."""
-    with Resources(load_settings()) as resources:
+    with _days.opened() as resources:
         return pipeline.rotation(resources, _archived(resources, projects), part, parts)
 
 
@@ -112,7 +111,7 @@ def find_and_prune(
     projects: list[str], keep_days: int, what: list[str], max_share: float, execute: bool
 ) -> list[pipeline.Pruned]:
     """What becomes of each old day."""
-    with Resources(load_settings()) as resources:
+    with _days.opened() as resources:
         names = _archived(resources, projects)
         return pipeline.prune(
             resources, names, keep_days=keep_days, what=what, max_share=max_share, execute=execute

@@ -9,8 +9,6 @@ from prefect.client.schemas.objects import State
 from flows import _common, _days
 from lse.errors import LseError
 from lse.models import ProjectDay
-from lse.resources import Resources
-from lse.settings import load_settings
 
 
 @flow(name="full-sweep", flow_run_name=_common.run_name, persist_result=False)
@@ -40,7 +38,7 @@ def full_sweep(
     flags = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = {name for name, left_out in flags.items() if left_out}
     try:
-        with Resources(load_settings()) as resources:
+        with _days.opened() as resources:
             done = _days.work_on(resources, day, _days.sweeping(skip, force))
     except LseError as error:
         return _common.final_state([_common.failure(error)])

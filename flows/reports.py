@@ -4,23 +4,24 @@ import csv
 import datetime as dt
 import io
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import Field
 
-from flows import _common
+from flows import _common, _days
 from lse.archive.files import write_atomically
 from lse.archive.layout import project_slug
 from lse.pipeline import report as compute
-from lse.reports import Request
+from lse.reports import Request, report_names
 from lse.resources import Resources
 from lse.settings import load_settings
 
-SHOWN_ROWS = 500
-"""Rows of the table artifact; the server refuses events above 1.5 MB (measured)."""
+ReportName = Annotated[str, Field(json_schema_extra={"enum": report_names()})]
+"""Shown as a choice; a report that is added as a file is one of them."""
 
 
 @task(**_common.STEP)
@@ -43,7 +44,7 @@ def write_csv(name: str, request: Request) -> Path:
 
 @flow(name="report", flow_run_name=_common.report_run_name, persist_result=False)
 def report(
-    name: str = "zenrows-errors",
+    name: ReportName = "zenrows-errors",
     project: str | None = None,
     start: dt.date | None = None,
     end: dt.date | None = None,
@@ -63,6 +64,6 @@ def report(
     key = _common.artifact_key(name, project or "all")
     about = f"{name} of {project or 'all projects'}, {request}"
     create_link_artifact(key=f"{key}-csv", link=path.as_uri(), link_text=path.name, description=about)
-    cut = f", the first {SHOWN_ROWS} of {len(rows)} rows" if len(rows) > SHOWN_ROWS else ""
-    create_table_artifact(key=key, table=rows[:SHOWN_ROWS], description=f"{about}{cut}; file: {path}")
+    cut = f", the first {_days.SHOWN} of {len(rows)} rows" if len(rows) > _days.SHOWN else ""
+    create_table_artifact(key=key, table=rows[: _days.SHOWN], description=f"{about}{cut}; file: {path}")
     return Completed(message=f"{len(rows)} rows in {path}")

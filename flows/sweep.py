@@ -11,14 +11,12 @@ from lse.errors import LseError, UsageError
 from lse.models import ProjectDay
 from lse.pipeline import due_days
 from lse.pipeline.due import LONGEST_RETENTION_DAYS
-from lse.resources import Resources
-from lse.settings import load_settings
 
 
 @task(name="which days are due", **_common.STEP)
 def find_due(projects: list[str], before: dt.date, days_back: int, compared: bool) -> list[ProjectDay]:
     """The days before `before` that are to be swept."""
-    with Resources(load_settings()) as resources:
+    with _days.opened() as resources:
         names = _days.chosen(resources, projects)
         due = due_days(resources, names, before, days_back=days_back, compared=compared)
     return [each.day for each in due]
@@ -27,7 +25,7 @@ def find_due(projects: list[str], before: dt.date, days_back: int, compared: boo
 @task(name="which days are meant", **_common.STEP)
 def find_range(projects: list[str], start: dt.date, end: dt.date) -> list[ProjectDay]:
     """Each day of the range, of each project; the oldest first, since LangSmith deletes it first."""
-    with Resources(load_settings()) as resources:
+    with _days.opened() as resources:
         names = _days.chosen(resources, projects)
     days = [start + dt.timedelta(days=n) for n in range((end - start).days + 1)]
     return [ProjectDay(name, day) for day in days for name in names]

@@ -129,6 +129,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("LSE_EVAL_PASSWORD", "EVAL_API_PASSWORD"),
         description="That user's password.",
     )
+    alert_webhook: SecretStr | None = Field(
+        None, description="Where alerts are posted as JSON with a `text`, which Slack takes as well."
+    )
     settle_hours: Annotated[int, Field(ge=0)] = Field(
         72, description="How many hours after its end a day may still change and is swept again."
     )

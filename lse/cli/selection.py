@@ -78,7 +78,7 @@ def days(
                 raise UsageError("--start-date lies after --end-date.", hint="Swap the two.")
             return chosen
         case (None, None, None, str()):
-            return Days(today - timedelta(days=_number_of_days(last)), today - timedelta(days=1))
+            return Days(today - timedelta(days=number_of_days(last)), today - timedelta(days=1))
     raise _no_day()
 
 
@@ -127,7 +127,8 @@ def takes_selection(command: Callable[..., None], *, optional: bool = False) -> 
     return with_options
 
 
-def _number_of_days(last: str) -> int:
+def number_of_days(last: str) -> int:
+    """The 7 of `7d`. Raises `UsageError` for anything else."""
     match = _LAST.fullmatch(last)
     if match is None:
         raise UsageError(

@@ -55,4 +55,13 @@ group by failed.fingerprint, step
 order by count desc, last desc
 
 -- name: forget
-delete from events where at < now() - %(days)s * interval '1 day'
+-- An alert that still stands would be told again.
+delete from events
+where at < now() - %(days)s * interval '1 day'
+  and not (
+      kind = 'alert.raised' and not exists (
+          select from events as later
+          where later.kind = 'alert.cleared' and later.data ->> 'cause' = events.data ->> 'cause'
+            and later.id > events.id
+      )
+  )
