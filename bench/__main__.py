@@ -3,8 +3,8 @@
 Ratios travel from machine to machine; seconds do not.
 """
 
-from bench import archive, day, fetch, load
+from bench import archive, datasets, day, fetch, load
 
-for module in (load, day, archive, fetch):
+for module in (load, day, archive, fetch, datasets):
     module.main()
     print()

@@ -51,9 +51,9 @@ from generate_series(0, %(runs)s - 1) as n,
      lateral (select lpad(to_hex(root), 12, '0') || '70008' || left(md5(root::text), 15) as root_hex,
                      lpad(to_hex(n), 12, '0') || '70008' || left(md5(n::text), 15) as own_hex) as parts,
      lateral (select root_hex::uuid as trace_id, own_hex::uuid as run_id) as ids,
-     lateral (select string_agg(translate((hashint8extended(n, i) & 4095999)::text, '0123456789', 'etaoinshrd'),
-                                ' ') as words
-              from generate_series(1, 110) as i) as texts
+     lateral (select string_agg(translate(number::text, '0123456789', 'etaoinshrd'), ' ') as words
+              from generate_series(1, 110) as i,
+                   lateral (select hashint8extended(n, i) & 4095999 as number) as drawn) as texts
 """
 _JUDGE = """
 insert into feedback (run_date, run_id, feedback_id, project, key, content_hash, sanitized, data)
