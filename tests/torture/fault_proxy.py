@@ -74,7 +74,11 @@ class FaultProxy:
         if not self._host.startswith("/"):
             return socket.create_connection((self._host, self._port), 10)
         server = socket.socket(socket.AF_UNIX)
-        server.connect(str(Path(self._host) / f".s.PGSQL.{self._port}"))
+        try:
+            server.connect(str(Path(self._host) / f".s.PGSQL.{self._port}"))
+        except OSError:
+            server.close()
+            raise
         return server
 
     def _requests(self, client: socket.socket, server: socket.socket, answers: threading.Event) -> None:
