@@ -40,7 +40,7 @@ CREATE TABLE daily_traces (
 CREATE INDEX runs_latency ON runs (project, run_date, latency);
 """
 
-# Failures are few and lie far apart: 50,000 of a million rows took 300 ms, from the index alone 40 (measured).
+# Failures are few and far apart: 50,000 of a million rows took 300 ms, from the index alone 40 (measured).
 _FAILED = """
 DROP INDEX runs_failed;
 CREATE INDEX runs_failed ON runs (run_date, project, name) INCLUDE ({columns})

@@ -293,16 +293,17 @@ def guide_report() -> ModuleType:
 
 
 def test_the_report_of_the_guide_counts_runs_and_failures_by_name() -> None:
-    report = guide_report()
+    report = guide_report().REPORT
     runs = [
         DatedRun(date(2025, 9, 13), run)
         for run in map(recorded, (("b", "error"), ("a", "success"), ("b", None)))
     ]
 
-    rows = report.from_runs(runs, Request(date(2025, 9, 13), date(2025, 9, 13)))
+    request = Request(date(2025, 9, 13), date(2025, 9, 13))
+    rows = report.from_runs(runs, request)
 
-    assert rows == [("a", 1, 0), ("b", 2, 2)]
-    assert report.render(rows, None, "csv") == "Name,Runs,Failed\na,1,0\nb,2,2\n"
+    assert rows == [("b", 2, 2), ("a", 1, 0)]
+    assert report.render(rows, request, "csv") == "name,runs,errors\nb,2,2\na,1,0\n"
 
 
 def recorded(fields: tuple[str, str | None]) -> Run:

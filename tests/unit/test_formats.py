@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse.formats import Table, inert_cell, visible
+from lse.formats import Table, inert_cell, render, visible
 from lse.formats import csv as csv_format
 from lse.formats import json as json_format
 
@@ -79,3 +80,28 @@ def test_any_json_reads_back(text: str) -> None:
 def test_terminals_get_no_characters_that_move_colour_or_turn_the_text() -> None:
     assert visible("a\x1b[31mb\x07\x00c\x9bd\u202ee\u2066f\u200fg\r\nh\ti\x7f") == "a[31mbcdefg\nh\ti"
     assert visible("Grüße 🦜 聊天") == "Grüße 🦜 聊天"
+
+
+TABLE = Table(
+    ("name", "cost"),
+    [("=a|b", Decimal("0.10")), ("wide 漢\n<b>", None), ("\x1b[31mred", Decimal("1E-8"))],
+)
+
+
+def test_markdown_spelled_out() -> None:
+    assert render(TABLE, "markdown") == (
+        "| name | cost |\n| --- | ---: |\n"
+        "| \\=a\\|b | 0.10 |\n| wide 漢 \\<b\\> |  |\n| \\[31mred | 0.00000001 |\n"
+    )
+
+
+def test_text_spelled_out() -> None:
+    assert render(TABLE, "text") == (
+        "name               cost\n=a|b               0.10\nwide 漢 <b>\n[31mred      0.00000001\n"
+    )
+
+
+def test_json_keeps_every_digit_and_says_what_the_table_is_about() -> None:
+    assert json.loads(render(TABLE, "json"))[2] == {"name": "\x1b[31mred", "cost": "0.00000001"}
+    about = Table(TABLE.columns, TABLE.rows, {"report": "cost"})
+    assert json.loads(render(about, "json")).keys() == {"report", "rows"}

@@ -1,0 +1,82 @@
+"""Reports as a user asks for them: options, formats, what is said of the days, and exit codes."""
+
+import pytest
+from conftest import PROJECT, Lse
+
+DAYS = ("-p", PROJECT, "--start-date", "2025-09-13", "--end-date", "2025-09-14")
+
+
+@pytest.fixture
+def swept(lse: Lse) -> Lse:
+    """One of two days is archived, loaded and verified."""
+    assert lse("archive", "full-sweep", "-p", PROJECT, "-d", "2025-09-14", "--skip-upload").code == 0
+    return lse
+
+
+def test_a_report_says_how_much_of_it_is_there(swept: Lse) -> None:
+    answer = swept("report", "errors", *DAYS, "--name", "zenrows_scraper")
+    strict = swept("report", "errors", *DAYS, "--name", "zenrows_scraper", "--strict")
+    own = swept("report", "zenrows-errors", *DAYS)
+
+    assert answer.code == 0
+    assert (
+        "2025-09-13 to 2025-09-14, chat-research: 1 of 2 days complete, 1 missing; 1 verified" in answer.err
+    )
+    assert (strict.code, strict.out) == (3, answer.out)
+    assert "Not every day of the report is complete." in strict.err
+    assert swept("report", "errors", "-p", PROJECT, "-d", "2025-09-14", "--strict").code == 0
+    assert [line.split(",")[1:3] for line in answer.out.splitlines()[1:]] == [
+        line.split(",")[1:3] for line in own.out.splitlines()[1:]
+    ]
+
+
+def test_json_says_window_options_and_coverage(swept: Lse) -> None:
+    options = ("--by", "month,type", "--where", "status=success", "--format", "json")
+    document = swept("report", "latency", *DAYS, *options).json
+
+    assert document["report"] == "latency"
+    assert (document["start"], document["end"]) == ("2025-09-13", "2025-09-14")
+    assert (document["by"], document["where"]) == (["month", "type"], ["status=success"])
+    assert document["coverage"]["complete"] == 1
+    assert document["coverage"]["missing"] == ["2025-09-13"]
+    assert {row["month"] for row in document["rows"]} == {"2025-09"}
+    files = swept("report", "latency", *DAYS, *options, "--source", "files").json
+    assert files["rows"] == document["rows"]
+
+
+def test_the_top_rows_are_counted_out(swept: Lse) -> None:
+    answer = swept("report", "errors", *DAYS, "--by", "name", "--top", "2")
+
+    assert len(answer.out.splitlines()) == 3
+    assert "lse: 2 of " in answer.err
+
+
+def test_explain_shows_the_plan_beside_the_report(swept: Lse) -> None:
+    answer = swept("report", "volume", *DAYS, "--explain")
+
+    assert answer.out == swept("report", "volume", *DAYS).out
+    assert "Execution Time" in answer.err
+    assert "daily_rollups" in answer.err
+    assert swept("report", "volume", *DAYS, "--explain", "--source", "files").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("errors", "--by", "nome"), "There is no grouping by 'nome'."),
+        (("errors", "--by", "key"), "Only feedback has a key."),
+        (("errors", "--where", "nome=x"), "'nome=x' is not a condition on runs."),
+        (("error-groups", "--new-since", "soon"), "'soon' is not a date of the form YYYY-MM-DD."),
+        (("zenrows-errors", "--by", "name"), "No such option"),
+        (("slowest", "--by", "name"), "No such option"),
+        (("errors", "--top", "0"), "0 is not in the range"),
+    ],
+)
+def test_what_cannot_be_answered_prints_nothing_on_stdout(
+    lse: Lse, arguments: tuple[str, ...], says: str
+) -> None:
+    answer = lse("report", *arguments, "-d", "2025-09-14")
+
+    assert answer.code == 2
+    assert answer.out == ""
+    assert says in answer.err
