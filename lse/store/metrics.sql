@@ -35,11 +35,11 @@ group by state order by state
 
 -- name: step_seconds
 -- How long each step that was run took: cumulative buckets, as Prometheus wants them. 'Infinity' holds all.
-select step ->> 0 as step, bucket as le, count(*) filter (where (step ->> 2)::float8 <= bucket)::float8 as value,
-       sum((step ->> 2)::float8) as total
-from events, jsonb_array_elements(data -> 'steps') as step,
+select ran ->> 0 as step, bucket as le, count(*) filter (where (ran ->> 2)::float8 <= bucket)::float8 as value,
+       sum((ran ->> 2)::float8) as total
+from events, jsonb_array_elements(data -> 'steps') as ran,
      unnest(array[0.1, 1, 10, 60, 300, 1800, 7200, 'Infinity']::float8[]) as bucket
-where kind = 'sweep.finished' and step ->> 2 is not null
+where kind = 'sweep.finished' and ran ->> 2 is not null
 group by 1, 2 order by 1, 2
 
 -- name: failures
