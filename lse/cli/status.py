@@ -10,7 +10,7 @@ import typer
 from lse.cli.options import Json, resources
 from lse.cli.output import print_json, print_line, tell
 from lse.cli.selection import Projects
-from lse.errors import IncompleteError
+from lse.errors import DifferencesFound, IncompleteError
 from lse.models.choice import choose
 
 if TYPE_CHECKING:
@@ -24,11 +24,16 @@ def status(
     expiry: Annotated[
         bool, typer.Option("--expiry", help="Ask LangSmith when it deletes what is not archived.")
     ] = False,
+    min_score: Annotated[
+        int, typer.Option("--min-score", min=0, max=100, help="Exit with 3 when a project's score is lower.")
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Show what of each project is archived, partial, missing or open, and what LangSmith deletes next.
 
-    Exit code 4 when a day is partial or missing.
+    The health score has 40 points for days proved complete, 20 for uploads, 20 for copies compared and equal,
+    10 for an empty quarantine, and 10 when no step failed last. Exit code 3 below --min-score, else 4 when a
+    day is partial or missing.
     """
     from lse.pipeline import archived_projects, statuses
 
@@ -36,12 +41,19 @@ def status(
         there = archived_projects(opened)
         names = choose(project, False, lambda: there) if project else sorted(there)
         found = statuses(opened, names, expiry=expiry)
-    code = 0 if all(each.whole for each in found) else IncompleteError.exit_code
+    code = _exit_code(found, min_score)
     if json:
         print_json({"exit_code": code, "projects": list(map(asdict, found))})
     else:
         _print(found)
     raise typer.Exit(code)
+
+
+def _exit_code(found: Sequence["ProjectStatus"], min_score: int) -> int:
+    lowest = min((each.health.score for each in found), default=0)
+    if lowest < min_score:
+        return DifferencesFound.exit_code
+    return 0 if all(each.whole for each in found) else IncompleteError.exit_code
 
 
 def _print(found: Sequence["ProjectStatus"]) -> None:
@@ -64,6 +76,9 @@ def _lines(each: "ProjectStatus") -> Iterator[tuple[str, str]]:
     yield "never uploaded", _ranges(each.not_uploaded)
     yield "never verified", _ranges(each.not_verified)
     yield "last failure", each.failure or "none"
+    yield "health", f"{each.health.score} of 100"
+    for part in each.health.parts:
+        yield f"  {part.name}", f"{part.points} of {part.of}: {part.why}"
     for item in each.vanishing[:_SHOWN]:
         yield (
             "vanishes next",

@@ -10,6 +10,7 @@ from lse.archive.fetch_record import read_fetch_record
 from lse.errors import TemporaryError
 from lse.models import ProjectDay
 from lse.pipeline.common import fetch_facts, settles_at
+from lse.pipeline.health import Health, health
 from lse.resources import Resources
 from lse.sources import Window
 from lse.store import LedgerEntry
@@ -52,6 +53,7 @@ class ProjectStatus:
     """Days with runs that were never uploaded"""
     not_verified: tuple[date, ...] | None
     """Days with runs whose copies were never compared"""
+    health: Health
     failure: str | None
     """The last day on which a step failed, the step, and why"""
     vanishing: tuple[Vanishing, ...]
@@ -110,6 +112,7 @@ def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) 
         quarantined=sum(entry.quarantined or 0 for entry in entries) if known else None,
         not_uploaded=tuple(e.run_date for e in with_runs if not e.uploaded_at) if known else None,
         not_verified=tuple(e.run_date for e in with_runs if not e.verified_at) if known else None,
+        health=health(entries, yesterday, ledger=known, target=resources.settings.target is not None),
         failure=next(map(_failure, (entry for entry in reversed(entries) if entry.failed_step)), None),
         vanishing=(),
     )

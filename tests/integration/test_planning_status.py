@@ -22,6 +22,7 @@ from lse.pipeline import (
     run_step,
     statuses,
 )
+from lse.pipeline.health import Health, HealthPart
 from lse.pipeline.status import Vanishing
 from lse.resources import Resources
 from lse.sandbox.faults import Rule
@@ -182,6 +183,7 @@ def test_nothing_is_known_of_a_project_that_was_never_archived(machine: Machine)
         quarantined=0,
         not_uploaded=(),
         not_verified=(),
+        health=Health(0, ()),
         failure=None,
         vanishing=(),
     )
@@ -198,6 +200,7 @@ def test_a_project_that_is_swept_day_by_day_is_up_to_date(machine: Machine) -> N
     assert status.open == tuple(FIRST + timedelta(days=n) for n in (4, 5, 6))
     assert (status.not_uploaded, status.not_verified, status.quarantined) == ((), (), 0)
     assert (status.failure, status.vanishing) == (None, ())
+    assert status.health.score == 100
     assert archived_projects(machine.resources) == {"chat"}
 
 
@@ -211,6 +214,16 @@ def test_gaps_lag_and_days_never_uploaded_are_seen(machine: Machine) -> None:
     assert status.missing == (FIRST + timedelta(days=1), FIRST + timedelta(days=2))
     assert status.not_uploaded == status.not_verified == (FIRST, FIRST + timedelta(days=4))  # one is empty
     assert not status.whole
+    assert status.health == Health(
+        37,
+        (
+            HealthPart("complete", 17, 40, "3 of 7 days since 2026-01-05 are proved complete"),
+            HealthPart("uploaded", 0, 20, "0 of 2 days with runs are in the target"),
+            HealthPart("verified", 0, 20, "0 of 2 days with runs have copies that were equal"),
+            HealthPart("quarantine", 10, 10, "0 runs could not be loaded"),
+            HealthPart("failures", 10, 10, "0 days on which the last try of a step failed"),
+        ),
+    )
 
 
 def test_a_partial_day_shows_with_its_failure_and_when_it_vanishes(machine: Machine) -> None:
@@ -269,6 +282,7 @@ def test_quarantined_runs_are_summed(machine: Machine) -> None:
         fetch(machine.resources, a_day(number))
         machine.resources.store.record(a_day(number), quarantined=quarantined)
     assert machine.status().quarantined == 5
+    assert [part.points for part in machine.status().health.parts if part.name == "quarantine"] == [0]
 
 
 def test_a_step_that_succeeds_takes_its_own_failure_back_and_no_other(machine: Machine) -> None:
@@ -293,6 +307,13 @@ def test_without_a_store_the_records_are_the_truth_and_the_rest_is_unknown(machi
     assert (status.last_complete, status.lag) == (FIRST + timedelta(days=2), 4)
     assert status.missing == (FIRST + timedelta(days=1),)
     assert (status.quarantined, status.not_uploaded, status.not_verified) == (None, None, None)
+    assert [(part.name, part.points) for part in status.health.parts] == [
+        ("complete", 11),
+        ("uploaded", 0),
+        ("verified", 0),
+        ("quarantine", 0),
+        ("failures", 10),
+    ]
     assert archived_projects(machine.resources) == {"chat"}
 
 
