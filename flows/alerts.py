@@ -10,7 +10,7 @@ from prefect.states import Completed
 
 from flows import _common, _days
 from lse.errors import ConfigurationError, LseError
-from lse.pipeline.alerts import Alert, alerts, as_text, new_alerts, note_alerts, post
+from lse.pipeline.alerts import Alert, alerts, as_text, forget_old_events, new_alerts, note_alerts, post
 from lse.pipeline.common import counted
 from lse.resources import Resources
 
@@ -44,6 +44,7 @@ def look_and_tell(block: str | None, expiry_days: int) -> tuple[list[Alert], lis
         if fresh:
             _tell(resources, block, fresh)
         note_alerts(resources, found)
+        forget_old_events(resources)
     return found, fresh
 
 

@@ -42,7 +42,7 @@ def alerts(
 
 
 def _notify(opened: "Resources", found: "list[Alert]") -> None:
-    from lse.pipeline.alerts import new_alerts, note_alerts, post
+    from lse.pipeline.alerts import forget_old_events, new_alerts, note_alerts, post
 
     address = opened.settings.alert_webhook
     if address is None:
@@ -52,3 +52,4 @@ def _notify(opened: "Resources", found: "list[Alert]") -> None:
     if fresh := new_alerts(opened, found):
         post(address.get_secret_value(), fresh)
     note_alerts(opened, found)
+    forget_old_events(opened)

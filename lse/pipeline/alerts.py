@@ -64,6 +64,11 @@ def note_alerts(resources: Resources, found: Sequence[Alert]) -> None:
         events.write("alert.cleared", origin=resources.origin, cause=cause)
 
 
+def forget_old_events(resources: Resources) -> None:
+    """Remove events that are older than they are kept, but for alerts that still stand."""
+    Events(resources.database_url).forget()
+
+
 def post(address: str, told: Sequence[Alert]) -> None:
     """Send alerts to a webhook: `text` for people, as Slack takes it, and each of them for programs.
 

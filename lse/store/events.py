@@ -42,7 +42,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
 """Every kind of event: how serious it is, and what it says."""
 
 KEEP_DAYS = 90
-"""Events older than this go when a sweep ends."""
+"""Events older than this go when alerts are told."""
 
 _SQL = read_queries("events.sql")
 _DEADLINE = 60.0

@@ -27,7 +27,7 @@ def test_each_deployment_names_a_flow_and_parameters_it_takes(deployment: dict[s
     for parameters in [deployment, *deployment["schedules"]]:
         assert set(parameters.get("parameters", {})) <= set(takes)
     required = {key for key, value in takes.items() if value.default is inspect.Parameter.empty}
-    assert required <= set(deployment["parameters"])
+    assert not deployment["schedules"] or required <= set(deployment["parameters"])
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
@@ -68,10 +68,32 @@ def test_docker_compose_accepts_the_file() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", ["with-secrets", "postgres-init.sh"])
+@pytest.mark.parametrize("script", ["with-secrets", "postgres-init.sh", "backup.sh"])
 def test_the_scripts_of_the_image_are_valid(script: str) -> None:
     done = subprocess.run(["sh", "-n", ROOT / "deployments" / script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_flow_of_alerts_is_not_watched_by_the_automations_that_start_it() -> None:
+    """A failure to tell would start itself for ever."""
+    watched = {deployment["name"]: "lse-watched" in deployment["tags"] for deployment in DEPLOYMENTS}
+
+    assert {name for name, is_watched in watched.items() if not is_watched} == {"alerts"}
+
+
+def test_each_unit_of_systemd_runs_a_command_that_there_is() -> None:
+    analyze = shutil.which("systemd-analyze")
+    for unit in sorted((ROOT / "deployments/systemd").glob("*.service")):
+        text = unit.read_text()
+        command = re.findall(r"^ExecStart=/srv/lse/.venv/bin/(lse|prefect) (.+)$", text, re.MULTILINE)
+        assert command, unit.name
+        assert "EnvironmentFile=/srv/lse/.env" in text
+    if analyze:
+        units = [str(path) for path in sorted((ROOT / "deployments/systemd").glob("*.timer"))]
+        assert subprocess.run([analyze, "verify", "--man=no", *units], capture_output=True).returncode in (
+            0,
+            1,
+        )
 
 
 def test_secrets_reach_the_command_by_file_and_not_by_argument(tmp_path: Path) -> None:
@@ -87,13 +109,13 @@ def test_secrets_reach_the_command_by_file_and_not_by_argument(tmp_path: Path) -
     assert (done.stdout, done.stderr) == ("secret-key\n", "")
 
 
-def test_the_environment_template_names_only_variables_that_exist() -> None:
+def test_the_environment_template_names_every_variable_and_no_other() -> None:
     from lse.settings import Settings, variable_name
 
     known = {variable_name(field) for field in Settings.model_fields}
-    named = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "deployments/env.example").read_text(), re.MULTILINE))
+    text = (ROOT / "deployments/env.example").read_text()
 
-    assert named <= known
+    assert set(re.findall(r"^#?([A-Z0-9_]+)=", text, re.MULTILINE)) == known
 
 
 def test_the_locks_hold_hashes_and_no_address() -> None:
