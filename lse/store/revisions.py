@@ -4,7 +4,7 @@ from pathlib import Path
 
 import lse
 from lse.errors import ConfigurationError
-from lse.store.connection import connect, translated
+from lse.store.connection import CONNECT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import QUERIES
 
 _PACKAGE = Path(lse.__file__).parent
@@ -23,7 +23,7 @@ def head() -> str:
 
 def current(url: str) -> str | None:
     """The revision of the database, or None when it has no tables of `lse`."""
-    with translated(), connect(url) as connection:
+    with translated(), connect(url) as connection, deadline(connection, CONNECT_TIMEOUT):
         table = connection.execute(QUERIES["revision_table"]).fetchone()
         if table is None or table[0] is None:
             return None

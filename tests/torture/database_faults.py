@@ -1,7 +1,9 @@
 """Sweeps whose database fails on the way, each followed by one without faults."""
 
+import time
 from typing import Any
 
+import psycopg
 import pytest
 from fault_proxy import Fault, FaultProxy
 from killing import forked, wait_for
@@ -9,8 +11,11 @@ from machines import Machine
 from scenarios import SCENARIOS, World, differences, sweep, verify_day
 
 from lse.errors import LseError
-from lse.store import connection, loading, store
+from lse.store import connection, loading, revisions, store
 
+_OTHERS = """
+select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+"""
 CALLER_CAN_MEND = (0, 6)
 """Exit codes after a database that failed and is back: nothing was missed, or try again."""
 
@@ -37,7 +42,12 @@ class Sweeps:
             self.finish(machine)
 
     def finish(self, machine: Machine) -> None:
-        """The sweep after a fault."""
+        """The sweep after a fault, once the server has noticed that its client is gone."""
+        for _ in range(200):
+            with psycopg.connect(machine.database_url) as asking:
+                if asking.execute(_OTHERS).fetchone() == (0,):
+                    break
+            time.sleep(0.05)
         assert sweep(machine) == 0
         assert differences(self._golden, machine.left()) == []
         assert verify_day(machine) == 0
@@ -58,6 +68,7 @@ def be_hasty(patches: pytest.MonkeyPatch) -> None:
     """Let waits for the database end after seconds."""
     hasty: list[tuple[Any, str, float]] = [
         (connection, "CONNECT_TIMEOUT", 2),
+        (revisions, "CONNECT_TIMEOUT", 2),
         (store, "STATEMENT_TIMEOUT", 1),
         (store, "_GRACE", 0),
         (loading, "BATCH_DEADLINE", 1),
