@@ -115,7 +115,7 @@ def _copy(url: str) -> None:
 
 
 def _build(url: str) -> None:
-    rows = (TracedRun(*row) for row in Reader(url).runs_with_feedback(_DAY))
+    rows = map(TracedRun._make, Reader(url).runs_with_feedback(_DAY))
     with build(iter([(_DAY, rows)]), find_recipe("token-name"), str(_DAY.day)) as built:
         lines = sum(1 for _ in built.lines())
     if lines != built.summary.kept:

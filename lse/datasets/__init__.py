@@ -12,7 +12,7 @@ of that key: `.score`, `.value`, `.comment`, `.correction`, `.source`, `.verdict
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -152,8 +152,7 @@ class Recipe:
     """Of the rules, and of the file's text when it derives values."""
 
 
-@dataclass(frozen=True, slots=True)
-class TracedRun:
+class TracedRun(NamedTuple):
     """A run as the store gives it; those of a trace come one after the other, in any order."""
 
     trace_id: str

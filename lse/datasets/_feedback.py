@@ -28,14 +28,15 @@ def records_of(sent: Sequence[Mapping[str, Any]], stats: Any) -> list[dict[str, 
 
 def verdict_of(record: Record, rule: Feedback) -> str | None:
     """The verdict that `record` says, in capitals; None when it says none that counts."""
-    said = (
+    for text in (
         _stated(record.get("correction")),
         _stated(record.get("value")),
         _in_comment(record.get("comment"), rule.comment_pattern),
         _from_score(record.get("score"), rule.pass_from),
-    )
-    verdicts = (text.strip().upper() for text in said if text)
-    return next((verdict for verdict in verdicts if not rule.verdicts or verdict in rule.verdicts), None)
+    ):
+        if text and (not rule.verdicts or text.strip().upper() in rule.verdicts):
+            return text.strip().upper()
+    return None
 
 
 def counts(record: Record, rule: Feedback) -> bool:

@@ -25,15 +25,14 @@ class RunDocument:
         self.id = row.run_id
         self._row = row
         self._rule = rule
+        self._members: dict[str, msgspec.Raw] | None = None
         self._values: dict[str, Any] = {}
-
-    @cached_property
-    def _members(self) -> dict[str, msgspec.Raw]:
-        return _MEMBERS.decode(self._row.data)
 
     def member(self, name: str) -> Any:
         """The run's top-level value `name`; None when it has none."""
         if name not in self._values:
+            if self._members is None:
+                self._members = _MEMBERS.decode(self._row.data)
             raw = self._members.get(name)
             self._values[name] = None if raw is None else exact(raw)
         return self._values[name]
@@ -76,17 +75,14 @@ class TraceDocument:
         self.id = trace_id
         self._rows = {row.run_id: row for row in rows}
         self._rule = rule
+        row = self._rows.get(trace_id)
+        self.root = RunDocument(row, rule) if row else None
+        """The root run; None when it is not archived."""
 
     @property
     def started(self) -> int:
         """When the root started, in microseconds since 1970."""
         return self._rows[self.id].started
-
-    @cached_property
-    def root(self) -> RunDocument | None:
-        """The root run; None when it is not archived."""
-        row = self._rows.get(self.id)
-        return RunDocument(row, self._rule) if row else None
 
     @cached_property
     def _children(self) -> list[RunDocument]:

@@ -221,7 +221,7 @@ def evaluation_requests(resources: Resources, limit: int = 20) -> list[Evaluatio
 
 def _runs(resources: Resources, days: list[ProjectDay]) -> DatedRuns:
     for day in days:
-        yield day, (TracedRun(*row) for row in resources.reader.runs_with_feedback(day))
+        yield day, map(TracedRun._make, resources.reader.runs_with_feedback(day))
 
 
 def _record(request: DatasetRequest, recipe_sha256: str, built: Built) -> BuildRecord:
