@@ -46,10 +46,10 @@ def load_day(machine: Machine) -> int:
         return load(resources, DAY).exit_code
 
 
-def restore_day(machine: Machine) -> int:
+def restore_day(machine: Machine, day: ProjectDay = DAY) -> int:
     """`lse archive restore --force`"""
-    with machine.resources() as resources, resources.lock(DAY):
-        return restore(resources, DAY, force=True).exit_code
+    with machine.resources() as resources, resources.lock(day):
+        return restore(resources, day, force=True).exit_code
 
 
 def prune_all(machine: Machine) -> int:
@@ -84,7 +84,7 @@ class Scenario:
     name: str
     command: Callable[[Machine], int]
     begins: str
-    """A state of `World.state`"""
+    """`empty`, or one of `_BEGINNINGS`"""
     target: str = _DIRECTORY
     day: ProjectDay | None = DAY
     """The day that is verified at the end"""
@@ -116,14 +116,7 @@ class World:
         self.langsmith = self._stack.enter_context(LangSmithServer(api_key=KEY, now=lambda: NOW))
         self.drive = self._stack.enter_context(DriveServer())
         write_sample(self.langsmith.url, KEY, end=DAY.day, days=1, traces_per_day=2, projects=[DAY.project])
-        self.langsmith.load([_run(number) for number in range(3)], GROWING.project)
         self._states: dict[str, tuple[Machine | None, str]] = {"empty": (None, empty_database)}
-        self._prepare("fetched", lambda machine: sweep(machine, skip=("upload", "load", "verify")))
-        self._prepare("swept", sweep)
-        self._prepare("without files", _swept_without_files)
-        self._prepare("grown", sweep_grown)
-        self._prepare("with an earlier export", _with_an_earlier_export)
-        self.langsmith.load([_run(1, outputs={"answer": "another"}), _run(3)], GROWING.project)
 
     def close(self) -> None:
         """Stop the sandbox."""
@@ -134,6 +127,8 @@ class World:
     @contextmanager
     def machine(self, scenario: Scenario) -> Iterator[Machine]:
         """A machine of its own in the state with which `scenario` begins."""
+        if scenario.begins not in self._states:
+            self._states[scenario.begins] = self._prepared(_BEGINNINGS[scenario.begins])
         prepared, template = self._states[scenario.begins]
         with self._machine(scenario.target, template) as machine:
             if prepared is not None:
@@ -156,20 +151,24 @@ class World:
             self._admin("drop database {} with (force)", name)
             shutil.rmtree(folder)
 
-    def _prepare(self, state: str, do: Callable[[Machine], int]) -> None:
-        """Keep what a machine is after `do` as the beginning of other machines."""
+    def _prepared(self, do: Callable[[Machine], int]) -> tuple[Machine, str]:
+        """What a machine is after `do`: a copy of its folders, and the name of a copy of its database."""
         name, (_, empty) = f"s{uuid4().hex[:10]}", self._states["empty"]
         folder = self._folder / name
         folder.mkdir()
         with self._machine(_DIRECTORY, empty) as machine:
-            assert do(machine) == 0, state
+            assert do(machine) == 0
             machine.copy_to(folder)
             self._admin("create database {} template {}", name, machine.folder.name)
-            self._states[state] = (Machine(self.langsmith, self.drive, folder, "", _DIRECTORY), name)
+        return Machine(self.langsmith, self.drive, folder, "", _DIRECTORY), name
 
     def _admin(self, statement: str, *names: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+
+
+def _fetched(machine: Machine) -> int:
+    return sweep(machine, skip=("upload", "load", "verify"))
 
 
 def _swept_without_files(machine: Machine) -> int:
@@ -183,10 +182,26 @@ def _with_an_earlier_export(machine: Machine) -> int:
     return 0
 
 
-def _run(number: int, **more: Any) -> bytes:
-    """A trace of one run."""
+def _swept_before_it_grew(machine: Machine) -> int:
+    machine.langsmith.load([a_run(number) for number in range(3)], GROWING.project)
+    code = sweep_grown(machine)
+    machine.langsmith.load([a_run(1, outputs={"answer": "another"}), a_run(3)], GROWING.project)
+    return code
+
+
+_BEGINNINGS: dict[str, Callable[[Machine], int]] = {
+    "fetched": _fetched,
+    "swept": sweep,
+    "without files": _swept_without_files,
+    "grown": _swept_before_it_grew,
+    "with an earlier export": _with_an_earlier_export,
+}
+
+
+def a_run(number: int, **more: Any) -> bytes:
+    """A trace of one run, which starts at minute `number` of the day."""
     at = GROWING.start + timedelta(minutes=number)
-    run = f"20250913-0000-4000-8000-{number:012x}"
+    run = run_id(number)
     values = {
         "id": run,
         "trace_id": run,
@@ -198,6 +213,11 @@ def _run(number: int, **more: Any) -> bytes:
         "dotted_order": f"{at:%Y%m%dT%H%M%S%fZ}{run}",
     }
     return json.dumps(values | more).encode()
+
+
+def run_id(number: int) -> str:
+    """The id of `a_run`."""
+    return f"20250913-0000-4000-8000-{number:012x}"
 
 
 class Trial:
