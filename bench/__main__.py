@@ -3,8 +3,8 @@
 Ratios travel from machine to machine; seconds do not.
 """
 
-from bench import archive, datasets, day, fetch, load
+from bench import archive, datasets, day, fetch, load, reports, verify
 
-for module in (load, day, archive, fetch, datasets):
+for module in (load, day, archive, fetch, datasets, verify, reports):
     module.main()
     print()

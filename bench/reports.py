@@ -43,7 +43,7 @@ insert into runs (run_date, trace_id, run_id, content_hash, start_time, end_time
                   completion_cost, total_cost, tags, error, model, data)
 select %(day)s::date, trace_id, run_id, run_id, started, started + random() * random() * interval '60 s',
        n * 7 %% 3000, n %% 400, n * 7 %% 3000 + n %% 400, false, %(project)s,
-       (array['plan', 'retrieve', 'ChatOpenAI', 'zenrows_scraper', 'summary', 'parse', 'research'])[n %% 7 + 1],
+       (array['plan', 'retrieve', 'ChatOpenAI', 'zenrows_scraper', 'write', 'parse', 'research'])[n %% 7 + 1],
        (array['chain', 'retriever', 'llm', 'tool', 'llm', 'parser', 'chain'])[n %% 7 + 1], status,
        0.00001 * (n %% 300), 0.00004 * (n %% 40), 0.00001 * (n %% 300) + 0.00004 * (n %% 40),
        array['production', 'v' || n %% 5],
@@ -70,7 +70,8 @@ from runs where run_date = %(day)s and project = %(project)s and run_id::text < 
 
 _COPY = """
 copy (select run_date, project, trace_id::text, run_id::text, name, run_type, status, model, start_time,
-             latency, prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost, error
+             latency, prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost,
+             total_cost, error
       from runs order by run_date, project, trace_id) to stdout (format csv, header)
 """
 

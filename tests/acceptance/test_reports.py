@@ -69,7 +69,7 @@ def test_explain_shows_the_plan_beside_the_report(swept: Lse) -> None:
         (("error-groups", "--new-since", "soon"), "'soon' is not a date of the form YYYY-MM-DD."),
         (("zenrows-errors", "--by", "name"), "No such option"),
         (("slowest", "--by", "name"), "No such option"),
-        (("errors", "--top", "0"), "0 is not in the range"),
+        (("errors", "--top", "0"), "Invalid value for '--top'"),
     ],
 )
 def test_what_cannot_be_answered_prints_nothing_on_stdout(
