@@ -132,10 +132,10 @@ def _floor(values: dict[str, object]) -> None:
         for member in archive.infolist():
             hashlib.sha256(archive.read(member)).digest()
     assert settings.database_url is not None
-    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        with connection.cursor() as cursor, cursor.copy(_HASHES) as copy:
-            for _ in copy:
-                pass
+    url = settings.database_url.get_secret_value()
+    with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(_HASHES) as copy:
+        for _ in copy:
+            pass
 
 
 if __name__ == "__main__":

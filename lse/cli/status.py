@@ -15,6 +15,7 @@ from lse.models.choice import choose
 
 if TYPE_CHECKING:
     from lse.pipeline import ProjectStatus
+    from lse.pipeline.drilling import Drill
 
 _SHOWN = 5
 
@@ -36,16 +37,20 @@ def status(
     day is partial or missing.
     """
     from lse.pipeline import archived_projects, statuses
+    from lse.pipeline.drilling import last_drill
 
     with resources() as opened:
         there = archived_projects(opened)
         names = choose(project, False, lambda: there) if project else sorted(there)
         found = statuses(opened, names, expiry=expiry)
+        drilled = last_drill(opened.settings.state_dir)
     code = _exit_code(found, min_score)
     if json:
-        print_json({"exit_code": code, "projects": list(map(asdict, found))})
+        last = asdict(drilled) if drilled else None
+        print_json({"exit_code": code, "projects": list(map(asdict, found)), "last_drill": last})
     else:
         _print(found)
+        print_line(f"last drill: {_drilled(drilled)}")
     raise typer.Exit(code)
 
 
@@ -86,6 +91,13 @@ def _lines(each: "ProjectStatus") -> Iterator[tuple[str, str]]:
         )
     if len(each.vanishing) > _SHOWN:
         yield "", f"and {len(each.vanishing) - _SHOWN} more; --json lists them all"
+
+
+def _drilled(drill: "Drill | None") -> str:
+    if drill is None:
+        return "never"
+    restored = f"{len(drill.days)} restored" if drill.sound else "PROBLEMS FOUND"
+    return f"{_days((datetime.now(UTC) - drill.time).days)} ago, {restored}, seed {drill.seed}"
 
 
 def _left(expires_at: datetime) -> str:

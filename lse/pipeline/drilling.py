@@ -92,7 +92,10 @@ def last_drill(state_dir: Path) -> Drill | None:
         lines = (state_dir / _RECORD).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return None
-    document = json.loads(lines[-1])
+    whole = [line for line in lines if line.endswith("]}")]  # not what a killed process began to write
+    if not whole:
+        return None
+    document = json.loads(whole[-1])
     days = (Drilled(**{**day, "problems": tuple(day["problems"])}) for day in document["days"])
     return Drill(datetime.fromisoformat(document["time"]), document["seed"], tuple(days))
 

@@ -276,7 +276,7 @@ def _repair_store(work: _Work) -> None:
 
 
 def _repair_ledger(work: _Work) -> None:
-    """Write what is there into the ledger; a load that it does not know of is repeated, and changes no row."""
+    """Write what is there into the ledger; a load that it does not know of is repeated and changes no row."""
     if any(each.kind == "missing" for each in work.repair.differences):
         load(work.resources, work.day)
     relearn(work.resources, work.day)
