@@ -99,7 +99,7 @@ def test_what_is_whole_nowhere_is_lost_and_nothing_is_changed(day: DayOfCopies) 
     fixed = day.fix("damaged-files", "differs-files")
     assert fixed.result.exit_code == 3
     assert fixed.batch is None
-    assert [str(each) for each in fixed.repairs][0].endswith("cannot be repaired, since no good copy exists")
+    assert next(map(str, fixed.repairs)).endswith("cannot be repaired, since no good copy exists")
     assert day.exact()[0] == before[0]
     assert (day.folder / name).exists()
 
@@ -131,7 +131,9 @@ def test_a_name_that_chooses_nothing_is_a_wrong_command() -> None:
     with pytest.raises(UsageError, match="'broken-db' names nothing"):
         parse_only(["broken-db"])
     assert parse_only([]) is None
-    assert parse_only(["missing-in-db", "damaged-zip"]) == {("missing", "store"), ("damaged", "zip")}
+    assert parse_only(["missing-in-db", "damaged-zip"]) == frozenset(
+        {("missing", "store"), ("damaged", "zip")}
+    )
 
 
 def test_there_is_nothing_to_take_back_twice(day: DayOfCopies) -> None:
