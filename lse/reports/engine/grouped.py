@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from typing import Any
@@ -91,8 +91,11 @@ class Grouped:
 
     def render(self, rows: Sequence[Row], request: Request, form: str) -> str:
         """The rows, or the first `request.top` of them, as a table."""
-        columns = self.titles or (*(request.by or self.by), *self.measures)
-        return render(Table(columns, rows[: request.top], about(request)), form)
+        by = request.by or self.by
+        table = Table(
+            self.titles or (*by, *self.measures), rows[: request.top], about(replace(request, by=by))
+        )
+        return render(table, form)
 
     def _question(self, request: Request) -> Question:
         names = request.by or self.by
