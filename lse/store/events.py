@@ -117,9 +117,15 @@ def write_event(
 
 
 def write_ledger_events(
-    connection: Connection[Any], day: ProjectDay, columns: Mapping[str, Any], origin: UUID | None
+    connection: Connection[Any], day: ProjectDay, columns: Mapping[str, Any], origin: UUID | None = None
 ) -> None:
-    """Write the events that follow from what the ledger's entry for `day` is set to."""
+    """Write the events that follow from what the ledger's entry for `day` is about to be set to.
+
+    A load writes the day's fetch once more, for a database that did not know of it; that is told once.
+    """
+    key = {"project": day.project, "run_date": day.day, "fetched_at": columns.get("fetched_at")}
+    if connection.execute(_SQL["known_fetch"], key).rowcount:
+        columns = {name: value for name, value in columns.items() if name != "fetched_at"}
     for kind, step, figures in _told(columns):
         write_event(connection, kind, day, step=step, origin=origin, **figures)
 

@@ -4,6 +4,10 @@
 insert into events (kind, severity, project, run_date, step, origin, fingerprint, data)
 values (%(kind)s, %(severity)s, %(project)s, %(run_date)s, %(step)s, %(origin)s, %(fingerprint)s, %(data)s)
 
+-- name: known_fetch
+select from project_days
+where project = %(project)s and run_date = %(run_date)s and fetched_at = %(fetched_at)s
+
 -- name: next_events
 -- Ids and times are drawn before a transaction ends, so neither orders what a reader sees; below the oldest
 -- running transaction nothing is added any more.

@@ -23,6 +23,7 @@ from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, co
 from lse.store.ahead import made_ahead
 from lse.store.binary import HEADER, RUN_COLUMNS, TRAILER
 from lse.store.connection import deadline
+from lse.store.events import write_ledger_events
 from lse.store.ledger import write_entry
 from lse.store.queries import QUERIES
 from lse.store.rows import feedback_values, run_row
@@ -288,6 +289,7 @@ class _Loading:
             "loaded_digest": day_digest(self._connection, self._day)[0] if content else None,
             "quarantined": result.quarantined,
         }
+        write_ledger_events(self._connection, self._day, columns)
         write_entry(self._connection, self._day, columns)
         return result
 

@@ -202,8 +202,8 @@ class Store:
         The events that follow from them are written in the same transaction.
         """
         with self._writing() as connection:
-            write_entry(connection, day, columns)
             write_ledger_events(connection, day, columns, self._origin)
+            write_entry(connection, day, columns)
 
     def recovered(self, day: ProjectDay, step: str) -> None:
         """Take back that `step` of `day` failed."""
