@@ -19,8 +19,9 @@ from uuid import UUID
 
 import pytest
 
+from lse.archive.files import blocks_of
+from lse.archive.holding import holding_of
 from lse.archive.identity import identify_run
-from lse.archive.inventory import inventory_of_folder, inventory_of_zip
 from lse.archive.manifest import Manifest, describe_folder, dump_manifest, parse_manifest
 from lse.archive.restore import restore_zip
 from lse.archive.trace_file import DamagedArchive, make_trace, write_trace
@@ -28,7 +29,7 @@ from lse.archive.zip import describe_zip, open_zip, packed_zip, write_zip
 from lse.archive.zip.limits import excess
 from lse.archive.zip.records import Member, directory, local_header
 from lse.errors import TemporaryError, UsageError
-from lse.models import ProjectDay, content_hash
+from lse.models import ProjectDay, content_hash, read_entries
 
 DAY = ProjectDay("chat", date(2025, 9, 13))
 T1 = UUID("0199d0aa-0000-7000-8000-000000000001")
@@ -240,18 +241,11 @@ def test_the_content_hash_follows_the_content_and_nothing_else(tmp_path: Path, f
     assert len(set(hashes)) == 3
 
 
-def test_the_inventories_of_folder_and_zip_are_equal(folder: Path, day_zip: Path) -> None:
-    files, zipped = inventory_of_folder(folder), inventory_of_zip(day_zip, "zip")
-    assert (files.copy, zipped.copy) == ("files", "zip")
-    assert (
-        files.runs
-        == zipped.runs
-        == {
-            T1: (T1, content_hash(run_text(T1, 10))),
-            T2: (T2, content_hash(run_text(T2, 11))),
-        }
-    )
-    assert files.unplaced == zipped.unplaced == {content_hash(b'{"id":null}')}
+def test_a_trace_file_holds_the_same_in_folder_and_zip(folder: Path, day_zip: Path) -> None:
+    with open_zip(day_zip) as archive:
+        (zipped,) = (holding_of(FIRST, archive.blocks(e)) for e in archive.manifest.files if e.path == FIRST)
+    assert holding_of(FIRST, blocks_of(folder / FIRST)) == zipped
+    assert list(read_entries(zipped.runs)) == [(T1, content_hash(run_text(T1, 10)))]
 
 
 # --- what is refused
@@ -454,11 +448,13 @@ def test_a_changed_byte_anywhere_is_refused_or_changes_nothing(
 
 
 def test_damage_is_named_without_quoting_content(folder: Path, day_zip: Path) -> None:
-    path = rebuilt(day_zip, other_content)
-    assert inventory_of_zip(path, "zip").damage == [f"{SECOND} in 2025-09-13.zip differs from its manifest."]
+    with open_zip(rebuilt(day_zip, other_content)) as archive, pytest.raises(DamagedArchive) as in_zip:
+        archive.check()
+    assert in_zip.value.message == f"{SECOND} in 2025-09-13.zip differs from its manifest."
     (folder / FIRST).write_bytes((folder / FIRST).read_bytes()[:-2])
-    assert inventory_of_folder(folder).damage == [f"{FIRST} is damaged: it ends too early."]
-    assert set(inventory_of_folder(folder).runs) == {T2}
+    with pytest.raises(DamagedArchive) as in_folder:
+        holding_of(FIRST, blocks_of(folder / FIRST))
+    assert in_folder.value.message == f"{FIRST} is damaged: it ends too early."
 
 
 def test_one_file_is_read_without_the_others(day_zip: Path) -> None:
