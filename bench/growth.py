@@ -40,9 +40,9 @@ _PROJECT = "growth"
 # Ten runs a trace, ids of version 7 as LangSmith's SDKs make them, 260 words of 4,096 in each run, one run in
 # twenty failed.
 _FILL = """
-insert into runs (run_date, trace_id, run_id, parent_run_id, content_hash, start_time, end_time, prompt_tokens,
-                  completion_tokens, total_tokens, sanitized, project, name, run_type, status, total_cost, tags,
-                  error, data)
+insert into runs (run_date, trace_id, run_id, parent_run_id, content_hash, start_time, end_time,
+                  prompt_tokens, completion_tokens, total_tokens, sanitized, project, name, run_type, status,
+                  total_cost, tags, error, data)
 select %(day)s::date, trace_id, run_id, nullif(trace_id, run_id), md5(run_id::text)::uuid, started,
        started + (n %% 90) * interval '100 ms', 100, 20, 120, false, %(project)s, name, 'tool', status,
        0.00012, array['production'], case status when 'error' then 'TimeoutError: ' || words end,

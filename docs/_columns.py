@@ -81,8 +81,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "loaded_at": "When the day was last loaded.",
         "loaded_runs": "Runs of the archive that the store holds since then.",
         "loaded_content": "`content_sha256` of the archive that was loaded then.",
-        "loaded_digest": "Of the ids and hashes of the rows that the load left: with the same content and the same"
-        " digest, a load has nothing to do.",
+        "loaded_digest": "Of the ids and hashes of the rows that the load left: with the same content and the"
+        " same digest, a load has nothing to do.",
         "quarantined": "Runs and feedback records that the last load set aside.",
         "verified_at": "When the copies were last compared.",
         "differences": "How many differences that comparison found.",

@@ -21,9 +21,9 @@ from lse.settings import Settings
 from lse.sources import Source, open_source
 from lse.store import Store
 from lse.store.embedded import EmbeddedPostgres, find_binaries
-from lse.store.revisions import current, head
 from lse.store.rates import SharedRates, tenant_of
 from lse.store.reading import Reader
+from lse.store.revisions import current, head
 from lse.targets import Target, open_target
 
 if TYPE_CHECKING:

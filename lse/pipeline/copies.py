@@ -65,7 +65,7 @@ class Copies:
     unchecked: list[tuple[str, LseError]] = field(default_factory=list)
     """Each copy that could not be looked at, and why"""
     whole: set[str] = field(default_factory=set)
-    """The archives, `files`, `zip`, `target`, that hold all of what the last fetch left, as far as is noted"""
+    """The archives, `files`, `zip`, `target`, that hold all that the last fetch left, as far as is noted"""
     runs: int = 0
     """How many runs the best copies hold together"""
     quarantined: int = 0

@@ -177,8 +177,8 @@ class DailyRollupRow(SQLModel, table=True):
     latency: Decimal = Field(sa_type=sa.Numeric)
     """Sum of the seconds from start to end; the mean is `latency / ended`."""
     latencies: bytes = Field(sa_column_kwargs={"server_default": ""})
-    """The microseconds from start to end of each run that ended, ascending, as big-endian 64-bit numbers: what
-    percentiles over any days are found in without reading the runs."""
+    """The microseconds from start to end of each run that ended, ascending, as big-endian 64-bit numbers:
+    what percentiles over any days are found in without reading the runs."""
 
 
 class DailyTracesRow(SQLModel, table=True):
