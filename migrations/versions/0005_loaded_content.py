@@ -1,4 +1,4 @@
-"""What a load leaves: the content it loaded, and a digest of the day's rows, so that it is not loaded twice."""
+"""What a load leaves: the content it loaded and a digest of the day's rows, so that it is not done twice."""
 
 from alembic import op
 
