@@ -1,6 +1,7 @@
 """The runs store as the rest of `lse` sees it."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,6 +26,9 @@ from lse.store.row_backup import RowKeys, put_rows_back, remove_rows, save_rows
 
 _GRACE = 30.0
 """The server's own timeout comes first; the client hangs up when nothing is heard for this much longer."""
+
+_LOCK_PATIENCE = 2.0
+"""Seconds to wait for a held day: the server notices within moments that a process was killed."""
 
 _WORTH_VACUUMING = 1_000
 _VACUUM_DEADLINE = 3600.0
@@ -66,12 +70,11 @@ class Store:
     def lock(self, day: ProjectDay) -> Iterator[None]:
         """Hold the project day: nobody else's `lock` on it succeeds meanwhile. A crash frees it.
 
-        Raises `BusyError` at once when another holds it, and `TemporaryError` at the end when the lock was
-        lost on the way.
+        Raises `BusyError` when another holds it for some seconds, and `TemporaryError` at the end when the
+        lock was lost on the way.
         """
         with contextlib.closing(connect(self._url)) as connection:
-            if not _ask(connection, QUERIES["try_lock_day"], day):
-                raise BusyError(f"{day} is being worked on by another process.", hint="Try again later.")
+            _take_lock(connection, day)
             yield
             _ask(connection, QUERIES["unlock_day"], day)
 
@@ -257,6 +260,15 @@ class Store:
                     yield from rows
             finally:
                 connection.close()  # there is nothing to commit, and no answer to wait for
+
+
+def _take_lock(connection: Connection[Any], day: ProjectDay) -> None:
+    """Hold `day`, if need be when the server has noticed that a killed holder is gone."""
+    until = time.monotonic() + _LOCK_PATIENCE
+    while not _ask(connection, QUERIES["try_lock_day"], day):
+        if time.monotonic() > until:
+            raise BusyError(f"{day} is being worked on by another process.", hint="Try again later.")
+        time.sleep(0.1)
 
 
 def _ask(connection: Connection[Any], statement: bytes, day: ProjectDay) -> bool:

@@ -7,10 +7,12 @@ import psycopg
 import pytest
 from fault_proxy import Fault, FaultProxy
 from killing import forked, wait_for
-from machines import Machine
+from machines import DAY, Machine
 from scenarios import SCENARIOS, World, differences, sweep, verify_day
 
 from lse.errors import LseError
+from lse.pipeline import full_sweep
+from lse.pipeline.sweeping import exit_code
 from lse.store import connection, loading, revisions, store
 
 _OTHERS = """
@@ -48,7 +50,9 @@ class Sweeps:
                 if asking.execute(_OTHERS).fetchone() == (0,):
                     break
             time.sleep(0.05)
-        assert sweep(machine) == 0
+        with machine.resources() as resources:
+            results = full_sweep(resources, DAY)
+        assert exit_code(results) == 0, [(each.step, each.summary) for each in results if each.exit_code]
         assert differences(self._golden, machine.left()) == []
         assert verify_day(machine) == 0
 
