@@ -16,6 +16,7 @@ from bench import data
 from bench.measure import peak_memory, seconds_of
 from lse.archive.layout import archived_files
 from lse.archive.trace_file import write_trace
+from lse.formats import Document
 from lse.models import ProjectDay
 from lse.pipeline import load, pack, report, verify
 from lse.pipeline.reporting import Origin
@@ -102,7 +103,7 @@ def _measure(resources: Resources, repeats: int) -> list[Row]:
     ]
 
 
-def _report(resources: Resources, name: str, origin: Origin) -> str:
+def _report(resources: Resources, name: str, origin: Origin) -> Document:
     return report(resources, name, Request(_DAY.day, _DAY.day, _DAY.project), origin=origin)
 
 

@@ -23,6 +23,7 @@ import duckdb
 import psycopg
 
 from bench.measure import peak_memory, seconds_of
+from lse.formats import Document
 from lse.reports import Request, find_report
 from lse.settings import load_settings
 from lse.store.connection import connect
@@ -200,7 +201,7 @@ def _measure(lab: Lab, request: Request) -> None:
         )
 
 
-def _answer(lab: Lab, name: str, request: Request) -> str:
+def _answer(lab: Lab, name: str, request: Request) -> Document:
     """The whole report, from the question to its bytes."""
     report = find_report(name)
     return report.render(report.from_store(lab.reader, request), request, "csv")

@@ -15,6 +15,7 @@ from pydantic import Field
 from flows import _common, _days
 from lse.archive.files import write_atomically
 from lse.archive.layout import project_slug
+from lse.formats import encoded
 from lse.pipeline import report as compute
 from lse.reports import Request, report_names
 from lse.resources import Resources
@@ -29,7 +30,7 @@ def write_csv(name: str, request: Request) -> Path:
     """Compute the report from the store and write it below the archive folder; returns the file."""
     settings = load_settings()
     with Resources(settings) as resources:
-        text = compute(resources, name, request, form="csv")
+        document = compute(resources, name, request, form="csv")
     folder = (
         settings.archive_dir
         / "reports"
@@ -38,7 +39,7 @@ def write_csv(name: str, request: Request) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{request.start}_{request.end}.csv"
-    write_atomically(path, text.encode())
+    write_atomically(path, encoded(document))
     return path.absolute()
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lse.errors import LseError
-from lse.formats import one_line, visible
+from lse.formats import Document, one_line, visible
 from lse.models.results import Progress, StepResult
 
 
@@ -17,9 +17,9 @@ def wants_json() -> bool:
     return "--json" in sys.argv
 
 
-def print_data(text: str) -> None:
-    """Write `text` to stdout as it is: bytes, without markup or wrapping."""
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+def print_data(data: Document) -> None:
+    """Write `data` to stdout as it is: bytes, without markup or wrapping."""
+    sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
     sys.stdout.buffer.flush()
 
 

@@ -12,8 +12,8 @@ import typer
 from lse.cli.options import resources
 from lse.cli.output import print_data, tell
 from lse.cli.selection import Date, EndDate, Last, StartDate, days, utc_today
-from lse.errors import DifferencesFound
-from lse.formats import visible
+from lse.errors import DifferencesFound, UsageError
+from lse.formats import BINARY, Document, encoded, visible
 from lse.models.day import parse_day
 from lse.reports import report_formats, report_names, report_options, report_summary
 
@@ -93,6 +93,8 @@ def _add_report(report: str) -> None:
         chosen = days(date, start_date, end_date, last, utc_today())
         request = _request(chosen.start, chosen.end, project, **own)
         form = form or _form(report, output)
+        if form in BINARY and output is None and sys.stdout.isatty():
+            raise UsageError(f"A terminal cannot show {form}.", hint=f"Add: --output {report}.{form}")
         with resources() as opened:
             found = answer(opened, report, request, origin=source.value, form=form, explain=explain)
             if project is not None and project not in archived_projects(opened):
@@ -100,9 +102,9 @@ def _add_report(report: str) -> None:
         for line in found.plan.splitlines():
             tell(line)
         if output is None:
-            print_data(visible(found.text) if sys.stdout.isatty() else found.text)
+            print_data(_shown(found.document))
         else:
-            write_atomically(output, found.text.encode())
+            write_atomically(output, encoded(found.document))
         tell(f"lse: {request}, {project or 'all projects'}: {found.coverage}.")
         if found.shown < found.rows:
             tell(f"lse: {found.shown} of {found.rows:,} rows; more with --top.")
@@ -153,6 +155,11 @@ def _request(
         top=top,
         new_since=parse_day(new_since) if new_since else None,
     )
+
+
+def _shown(document: Document) -> Document:
+    """`document` for stdout: text on a terminal cannot move the cursor or reverse the writing."""
+    return visible(document) if isinstance(document, str) and sys.stdout.isatty() else document
 
 
 def _form(report: str, output: Path | None) -> str | None:

@@ -17,6 +17,7 @@ from lse.errors import AccessError, ConfigurationError, LseError, UsageError, fr
 from lse.models.day import ProjectDay
 
 if TYPE_CHECKING:
+    from lse.formats import Document
     from lse.pipeline.repairing import Fixed, Only, Repair
     from lse.pipeline.verifying import Depth
     from lse.resources import Resources
@@ -214,7 +215,7 @@ def _document(day: ProjectDay, fixed: "Fixed") -> dict[str, Any]:
     }
 
 
-def _exported(done: Sequence[tuple[ProjectDay, "Fixed"]], form: str) -> str:
+def _exported(done: Sequence[tuple[ProjectDay, "Fixed"]], form: str) -> "Document":
     from lse.formats import Table, render
 
     rows = [

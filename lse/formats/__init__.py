@@ -1,13 +1,18 @@
-"""How tables are written. One file of this folder is one format: its `render(table)` gives the text."""
+"""How tables are written. One file of this folder is one format: its `render(table)` gives text or bytes."""
 
 import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol, cast
 
 Cell = str | int | float | Decimal | None
+Document = str | bytes
+"""A written table: text, or the bytes of a format of `BINARY`."""
+
+BINARY = frozenset({"parquet", "xlsx"})
+"""The formats that no terminal can show."""
 
 # What spreadsheets take for the start of a formula, or skip before one (OWASP).
 _FORMULA = re.compile(r"\s*[=+\-@]|[\x00-\x1f\x7f-\x9f]")
@@ -27,9 +32,39 @@ class Table:
     """What is to be said besides the rows, in the formats that can"""
 
 
-def render(table: Table, form: str) -> str:
-    """The table as text in the format of this name, which ends with a line break."""
-    return str(importlib.import_module(f"{__name__}.{form}").render(table))
+class Format(Protocol):
+    """What a file of this folder offers."""
+
+    def render(self, table: Table) -> Document:
+        """The table as text that ends with a line break, or as bytes."""
+
+
+def find_format(form: str) -> Format:
+    """The format of this name. Raises `ConfigurationError` when the library it needs is not installed."""
+    return cast(Format, importlib.import_module(f"{__name__}.{form}"))
+
+
+def render(table: Table, form: str) -> Document:
+    """The table in the format of this name; errors as for `find_format`."""
+    return find_format(form).render(table)
+
+
+def encoded(document: Document) -> bytes:
+    """The bytes of a file that holds `document`."""
+    return document if isinstance(document, bytes) else document.encode()
+
+
+def statements(table: Table) -> list[tuple[str, str]]:
+    """What the table is about, as names and texts; what is None or empty is left out."""
+    return [
+        (name, _said(value)) for name, value in (table.about or {}).items() if value not in (None, [], "")
+    ]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_said(each)}" for name, each in value.items() if each not in (None, []))
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def plain(cell: Cell) -> str:

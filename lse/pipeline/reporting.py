@@ -15,6 +15,7 @@ from lse.archive.layout import archived_files, project_slug
 from lse.archive.prune_record import lacks_pruned_files
 from lse.archive.reading import read_folder
 from lse.errors import IncompleteError, UsageError
+from lse.formats import Document, find_format
 from lse.models import ProjectDay, Trace, UnreadableRun, parse_run
 from lse.reports import Coverage, DatedRun, DayState, Feedback, Report, Request, coverage_of, find_report
 from lse.resources import Resources
@@ -50,10 +51,10 @@ left join project_days as days
 class Answer:
     """A report, and what there is to say about it."""
 
-    text: str
+    document: Document
     coverage: Coverage
     shown: int
-    """Rows in `text`"""
+    """Rows in `document`"""
     rows: int
     """Rows that there are"""
     plan: str = ""
@@ -62,9 +63,9 @@ class Answer:
 
 def report(
     resources: Resources, name: str, request: Request, *, origin: Origin = "store", form: str | None = None
-) -> str:
-    """The report called `name` as text. Raises `UsageError` for a name or a form that there is not."""
-    return answer(resources, name, request, origin=origin, form=form).text
+) -> Document:
+    """The report called `name`; errors as for `answer`."""
+    return answer(resources, name, request, origin=origin, form=form).document
 
 
 def answer(
@@ -79,7 +80,8 @@ def answer(
     """The report called `name`, and how much of what it is about is there.
 
     `explain` asks for plan and timing of its statements. Raises `UsageError` for a name or a form that there
-    is not, and when there is no statement to explain.
+    is not, and when there is no statement to explain, and `ConfigurationError` for a form whose library is
+    not installed.
     """
     chosen = find_report(name)
     form = form or chosen.FORMATS[0]
@@ -87,10 +89,11 @@ def answer(
         raise UsageError(f"{name} has no format {form!r}.", hint=f"Formats: {', '.join(chosen.FORMATS)}.")
     if explain and origin == "files":
         raise UsageError("Only the store has plans.", hint="Leave out --explain or --source files.")
+    find_format(form)  # first: what cannot be written need not be computed
     rows, coverage, plan = _computed(resources, chosen, request, origin, explain)
-    text = chosen.render(rows, replace(request, name=name, coverage=coverage), form)
+    document = chosen.render(rows, replace(request, name=name, coverage=coverage), form)
     shown = len(rows) if request.top is None else min(len(rows), request.top)
-    return Answer(text, coverage, shown, len(rows), plan)
+    return Answer(document, coverage, shown, len(rows), plan)
 
 
 def _computed(

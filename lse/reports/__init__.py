@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lse.errors import UsageError
+from lse.formats import Document
 from lse.models import Run
 from lse.models.filter import RunFilter
 from lse.reports._coverage import Coverage, DayState, coverage_of
@@ -38,7 +39,7 @@ __all__ = [
     "report_summary",
 ]
 
-TABLE_FORMATS = ("csv", "json", "markdown", "text")
+TABLE_FORMATS = ("csv", "json", "markdown", "text", "html", "parquet", "xlsx")
 """The forms of every table, the default first."""
 
 _TAKEN = {"Grouped": frozenset({"by", "where", "top"}), "Listing": frozenset({"where", "top"})}
@@ -113,8 +114,8 @@ class Report(Protocol):
     def from_runs(self, runs: Iterable[DatedRun], request: Request) -> Sequence[Any]:
         """The same rows, computed from every run of the requested days."""
 
-    def render(self, rows: Sequence[Any], request: Request, form: str) -> str:
-        """The rows as text in one of `FORMATS`."""
+    def render(self, rows: Sequence[Any], request: Request, form: str) -> Document:
+        """The rows in one of `FORMATS`."""
 
 
 def about(request: Request) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from lse.formats import Table, visible
+from lse.formats import Document, Table, visible
 from lse.formats import render as write_table
 from lse.models import Run, parse_run
-from lse.reports import DatedRun, Request
+from lse.reports import DatedRun, Request, about
 from lse.store.reading import Reader
 
-FORMATS = ("text", "json", "csv", "markdown")
+FORMATS = ("text", "json", "csv", "markdown", "html", "parquet", "xlsx")
 
 QUERY = """
     -- Failed scraper runs are few, so the partial index finds them and only their payload is read.
@@ -82,13 +82,13 @@ def from_runs(runs: Iterable[DatedRun], request: Request) -> list[Failure]:  # n
     return _ordered(_failure(run, symbols.get(run.trace_id, (None, None))[1]) for run in failed)
 
 
-def render(failures: Sequence[Failure], request: Request, form: str) -> str:
+def render(failures: Sequence[Failure], request: Request, form: str) -> Document:
     """The failures as indented text, as one JSON document, or as a table with a row each."""
     if form == "text":
         return _text(failures, request)
     if form == "json":
         return _json(failures, request)
-    return write_table(Table(_COLUMNS, list(map(_row, failures))), form)
+    return write_table(Table(_COLUMNS, list(map(_row, failures)), about(request)), form)
 
 
 def clean_message(error: str | None) -> str:

@@ -1,15 +1,20 @@
 """What every file of `lse/reports` promises."""
 
+import io
 import json
 import re
 import subprocess
 import sys
 from datetime import date
+from html.parser import HTMLParser
 from pathlib import Path
 from uuid import UUID
 
+import openpyxl
+import pyarrow.parquet as pq
 import pytest
 
+from lse.formats import BINARY, Document
 from lse.models import parse_run
 from lse.pipeline import report
 from lse.reports import (
@@ -43,14 +48,49 @@ def some_runs() -> list[DatedRun]:
             "name": name,
             "status": status,
             "start_time": f"2025-09-{13 + number % 3}T23:59:59.999999",
-            "error": ["=1+1", None, "\x1b[31m\0", "x" * 1000][number % 4],
+            "error": ["=1+1", "<script>alert(1)</script>", "\x1b[31m\0", "x" * 1000][number % 4],
             "inputs": [{"crypto_symbol": "=cmd"}, {"url": "http://[x"}, [], None][number % 4],
         }
         found.append(DatedRun(date(2025, 9, 13 + number % 3), parse_run(json.dumps(document).encode())))
     return found
 
 
-def well_formed(text: str, form: str) -> None:
+class Page(HTMLParser):
+    """Accepts what a page may hold: no script, no event, no form, nothing from elsewhere."""
+
+    ELEMENTS = frozenset(
+        "html head meta title style body h1 dl dt dd figure figcaption svg path circle rect text"
+        " table thead tbody tr th td".split()
+    )
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in self.ELEMENTS
+        assert not any(name.startswith("on") or name in ("src", "href", "style") for name, _ in attrs)
+
+
+def readable_workbook(document: bytes) -> None:
+    sheets = openpyxl.load_workbook(io.BytesIO(document)).worksheets
+    cells = [cell for sheet in sheets for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    assert cells
+    assert all((cell.data_type == "s") == isinstance(cell.value, str) for cell in cells)
+    assert {cell.data_type for cell in cells} <= {"s", "n"}
+    assert all(cell.quotePrefix for cell in cells if cell.data_type == "s")
+
+
+def readable_parquet(document: bytes) -> None:
+    table = pq.read_table(io.BytesIO(document))
+    assert table.column_names
+    assert json.loads(table.schema.metadata[b"about"])["start"] == REQUEST.start.isoformat()
+
+
+READ_BACK = {"parquet": readable_parquet, "xlsx": readable_workbook}
+
+
+def well_formed(document: Document, form: str) -> None:
+    if isinstance(document, bytes):
+        assert form in BINARY
+        return READ_BACK[form](document)
+    text = document
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text) or form == "csv"
@@ -59,6 +99,8 @@ def well_formed(text: str, form: str) -> None:
         json.loads(text)
     if form == "markdown":
         assert not re.search(r"(?<!\\)[<>*`]", text)
+    if form == "html":
+        Page().feed(text)
     if form == "csv":
         assert not re.search(r"(^|,)\"?[=+@\x1b]", text, re.MULTILINE)
 
@@ -110,9 +152,10 @@ def test_bytes_do_not_depend_on_the_process() -> None:
     program = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_reports import *
+from lse.formats import encoded
 for name, form in FORMS:
     report = find_report(name)
-    sys.stdout.buffer.write(report.render(report.from_runs(some_runs(), REQUEST), REQUEST, form).encode())
+    sys.stdout.buffer.write(encoded(report.render(report.from_runs(some_runs(), REQUEST), REQUEST, form)))
 """
     surroundings: list[dict[str, str]] = [
         {},

@@ -3,15 +3,21 @@
 import csv
 import io
 import json
+import sys
+from datetime import date
 from decimal import Decimal
 
+import openpyxl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse.formats import Table, inert_cell, render, visible
+from lse.errors import ConfigurationError, UsageError
+from lse.formats import Cell, Table, find_format, inert_cell, render, visible
 from lse.formats import csv as csv_format
 from lse.formats import json as json_format
+from lse.formats import xlsx as xlsx_format
 
 HOSTILE = [
     *("=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\n=1", "\r=1", "\x0b=1", "\xa0=1", "\u2003@x"),
@@ -105,3 +111,110 @@ def test_json_keeps_every_digit_and_says_what_the_table_is_about() -> None:
     assert json.loads(render(TABLE, "json"))[2] == {"name": "\x1b[31mred", "cost": "0.00000001"}
     about = Table(TABLE.columns, TABLE.rows, {"report": "cost"})
     assert json.loads(render(about, "json")).keys() == {"report", "rows"}
+
+
+TYPED = Table(
+    ("day", "name", "runs", "total_cost", "p50_seconds", "nothing", "first_seen"),
+    [
+        ("2025-09-13", "=1+1", 7, Decimal("1E+2"), 0.5, None, "2025-09-13T01:02:03.000004Z"),
+        ("2025-09-14", "<script>\x1b\0", 1, Decimal("1E-20"), None, None, None),
+    ],
+    {
+        "report": "cost",
+        "by": ["day", "name"],
+        "coverage": {"days": 2, "complete": 1, "missing": ["2025-09-14"]},
+    },
+)
+
+
+def test_parquet_has_types_and_every_digit() -> None:
+    table = pq.read_table(io.BytesIO(render(TYPED, "parquet")))
+    assert list(map(str, table.schema.types)) == [
+        *("date32[day]", "string", "int64", "decimal128(23, 20)", "double", "null"),
+        "timestamp[us, tz=UTC]",
+    ]
+    assert table["day"].to_pylist() == [date(2025, 9, 13), date(2025, 9, 14)]
+    assert table["name"].to_pylist() == ["=1+1", "<script>\x1b\0"]
+    assert table["total_cost"].to_pylist() == [Decimal(100), Decimal("1E-20")]
+    assert json.loads(table.schema.metadata[b"about"]) == TYPED.about
+
+
+def test_parquet_has_longer_numbers_than_its_decimals_as_text() -> None:
+    digits = "1" * 77
+    table = pq.read_table(io.BytesIO(render(Table(("cost",), [(Decimal(digits),), (None,)]), "parquet")))
+    assert table["cost"].to_pylist() == [digits, None]
+
+
+def test_a_workbook_has_numbers_and_inert_texts() -> None:
+    report, about = openpyxl.load_workbook(io.BytesIO(render(TYPED, "xlsx"))).worksheets
+    cells = [[(cell.value, cell.data_type) for cell in row] for row in report.iter_rows(min_row=2)]
+    assert cells[0][1:6] == [("=1+1", "s"), (7, "n"), (100, "n"), (0.5, "n"), (None, "n")]
+    assert cells[1][1] == ("<script>", "s")
+    assert list(about.values)[-1] == ("coverage", "days 2; complete 1; missing 2025-09-14")
+
+
+def test_equal_tables_give_equal_workbooks_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    early = render(TYPED, "xlsx")
+    monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)
+    assert render(TYPED, "xlsx") == early
+
+
+@given(st.text())
+def test_any_text_becomes_a_workbook_that_reads_back(text: str) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(render(Table(("A",), [(text,)]), "xlsx")))
+    assert book.active["A2"].data_type in ("s", "n")  # "n" is that of an empty cell
+
+
+def test_a_sheet_that_would_be_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx_format, "_MOST_ROWS", 2)
+    with pytest.raises(UsageError, match="no 2 rows"):
+        render(TYPED, "xlsx")
+
+
+@pytest.mark.parametrize(("form", "library"), [("parquet", "pyarrow"), ("xlsx", "openpyxl")])
+def test_a_missing_library_is_named_with_the_command_that_installs_it(
+    form: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, f"lse.formats.{form}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigurationError, match=library) as raised:
+        find_format(form)
+    assert raised.value.hint == f"Type: pip install 'lse[{form}]'"
+
+
+def page(columns: tuple[str, ...], rows: list[tuple[Cell, ...]], *by: str) -> str:
+    return str(render(Table(columns, rows, {"report": "<b>", "by": list(by)}), "html"))
+
+
+def test_a_page_escapes_everything_and_allows_nothing_from_elsewhere() -> None:
+    html = page(("name", "runs"), [("<script>'\"&\x1b\u202e", 1)], "name")
+    assert "<title>&lt;b&gt;</title>" in html
+    assert '<td>&lt;script&gt;&#x27;&quot;&amp;</td><td class="n">1</td>' in html
+    assert "default-src 'none'; style-src 'sha256-" in html
+    assert "<script" not in html
+    assert "//" not in html
+
+
+def test_over_time_a_page_draws_lines_with_gaps_where_nothing_is_known() -> None:
+    rows: list[tuple[Cell, ...]] = [("2025-09-13", 4, 1.0), ("2025-09-14", 0, None), ("2025-09-15", 2, 2.0)]
+    html = page(("day", "traces", "p50_seconds"), rows, "day")
+    assert '<path class="s0" d="M70.0 24.0L405.0 196.0L740.0 110.0"/>' in html
+    assert '<path class="s0" d="M70.0 110.0M740.0 24.0"/>' in html
+    assert "<rect" not in html
+
+
+def test_a_rate_in_percent_is_drawn_from_the_texts_of_a_column() -> None:
+    html = page(("Date", "Error Rate"), [("2025-09-13", "50.0%"), ("2025-09-14", "100.0%")], "day")
+    assert '<path class="s0" d="M70.0 110.0L740.0 24.0"/>' in html
+
+
+def test_by_anything_else_a_page_draws_the_first_groups_as_bars() -> None:
+    rows: list[tuple[Cell, ...]] = [(f"<model {number}>", Decimal(30 - number)) for number in range(30)]
+    html = page(("model", "total_cost"), rows, "model")
+    assert html.count("<rect") == 20
+    assert "<figcaption>Cost in US dollars, the first 20 of 30</figcaption>" in html
+    assert 'text-anchor="end">&lt;model 19&gt;</text>' in html
+
+
+def test_a_list_has_no_charts() -> None:
+    assert "<svg" not in page(("start_time", "total_cost"), [("2025-09-13T00:00:00Z", Decimal(1))])

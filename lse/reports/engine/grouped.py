@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.sql import quote
 
 from lse.errors import UsageError
-from lse.formats import Cell, Table, render
+from lse.formats import Cell, Document, Table, render
 from lse.models.filter import ALL_RUNS, RunFilter
 from lse.models.fingerprint import fingerprint
 from lse.reports import TABLE_FORMATS, DatedRun, Request, about
@@ -89,7 +89,7 @@ class Grouped:
                     _add(groups, group, {name: FIGURES[name].of(dated, failed) for name in question.figures})
         return self._rows(groups, request)
 
-    def render(self, rows: Sequence[Row], request: Request, form: str) -> str:
+    def render(self, rows: Sequence[Row], request: Request, form: str) -> Document:
         """The rows, or the first `request.top` of them, as a table."""
         by = request.by or self.by
         table = Table(

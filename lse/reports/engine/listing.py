@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lse.formats import Cell, Table, render
+from lse.formats import Cell, Document, Table, render
 from lse.models import Run
 from lse.models.filter import RunFilter
 from lse.models.fingerprint import MESSAGE_LENGTH, fingerprint
@@ -126,7 +126,7 @@ class Listing:
         values = [{name: COLUMNS[name].of(dated) for name in self._needs} for dated in listed]
         return self._rows(values, request)
 
-    def render(self, rows: Sequence[Row], request: Request, form: str) -> str:
+    def render(self, rows: Sequence[Row], request: Request, form: str) -> Document:
         """The rows, or the first `request.top` of them, as a table."""
         return render(Table(self.columns, rows[: request.top], about(request)), form)
 
