@@ -1,5 +1,10 @@
 """Reports as a user asks for them: options, formats, what is said of the days, and exit codes."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from conftest import PROJECT, Lse
 
@@ -80,3 +85,37 @@ def test_what_cannot_be_answered_prints_nothing_on_stdout(
     assert answer.code == 2
     assert answer.out == ""
     assert says in answer.err
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"), [("parquet", b"PAR1"), ("xlsx", b"PK\x03\x04"), ("html", b"<!DOCTYPE")]
+)
+def test_a_report_for_other_programs_goes_to_a_file_or_a_pipe(swept: Lse, form: str, begin: bytes) -> None:
+    options = ("report", "cost", *DAYS, "--format", form)
+    file = swept.folder / f"cost.{form}"
+    assert swept(*options, "--output", str(file)).code == 0
+    piped = subprocess.run(
+        [str(Path(sys.executable).with_name("lse")), *options],
+        env={**os.environ, **swept.settings},
+        cwd=swept.folder,
+        capture_output=True,
+        check=True,
+    )
+    assert file.read_bytes().startswith(begin)
+    assert piped.stdout == file.read_bytes()
+    assert b"1 of 2 days complete" in piped.stderr
+
+
+def test_bytes_are_not_written_to_a_terminal(swept: Lse) -> None:
+    terminal, stdout = os.openpty()
+    with os.fdopen(terminal, "rb"):
+        refused = subprocess.run(
+            [str(Path(sys.executable).with_name("lse")), "report", "cost", *DAYS, "--format", "xlsx"],
+            env={**os.environ, **swept.settings},
+            cwd=swept.folder,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
+        os.close(stdout)
+    assert refused.returncode == 2
+    assert refused.stderr.decode() == ("lse: A terminal cannot show xlsx.\n     Add: --output cost.xlsx\n")
