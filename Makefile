@@ -58,7 +58,7 @@ docs: $(READY)  ## Write the generated pages of docs/ from the code
 
 lock:  ## Resolve the locked versions anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras --quiet --upgrade -o requirements.lock
 
 clean:  ## Remove what the targets made
 	rm -rf .venv demo .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -45,7 +45,6 @@ def test_the_server_module_of_the_locked_prefect_can_be_imported() -> None:
     importlib.import_module("prefect.server.api.server")
 
 
-@pytest.mark.xfail(reason="SQLAlchemy 2.1 is locked, with which no schedule fires; it needs sqlalchemy<2.1")
 def test_the_scheduler_of_the_locked_prefect_works_with_the_locked_sqlalchemy() -> None:
     """Prefect 3.8.8 inserts scheduled runs in a form that SQLAlchemy 2.1 refuses; the server only logs it."""
     assert version("sqlalchemy").startswith("2.0.")
