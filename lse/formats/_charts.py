@@ -16,7 +16,7 @@ _KINDS = {
 _TIMES = (["day"], ["week"], ["month"])
 _MOST_BARS = 20
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 760, 220, 70, 24, 24
-_ROW, _NAMES = 16, 260
+_ROW, _NAMES, _LONGEST = 16, 260, 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _lines(chart: _Chart) -> str:
     parts = [
         _legend(chart),
         f'<path class="axis" d="M{_LEFT} {_TOP}V{floor}H{_WIDTH - 20}"/>',
-        _label(_LEFT - 6, _TOP + 4, f"{chart.most:,.6g}", "end"),
+        _label(_LEFT - 6, _TOP + 4, _short(chart.most), "end"),
         _label(_LEFT - 6, floor, "0", "end"),
         _label(_LEFT, _HEIGHT - 6, chart.labels[0]),
     ]
@@ -104,17 +104,27 @@ def _bars(chart: _Chart) -> str:
     scale = (_WIDTH - _NAMES - 100) / chart.most
     parts, top = [_legend(chart)], _TOP
     for place, label in enumerate(chart.labels):
-        parts.append(_label(_NAMES - 6, top + 12, label if len(label) <= 40 else f"{label[:39]}…", "end"))
+        shown = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+        parts.append(_label(_NAMES - 6, top + 11, shown, "end"))
         for number, values in enumerate(chart.series.values()):
-            value = values[place] or 0.0
-            width = f"{max(value, 0) * scale:.1f}"
-            parts.append(
-                f'<rect class="s{number}" x="{_NAMES}" y="{top}" width="{width}" height="{_ROW - 4}"/>'
-            )
-            parts.append(_label(_NAMES + max(value, 0) * scale + 6, top + 11, f"{value:,.6g}"))
+            parts += _bar(number, top, values[place], scale)
             top += _ROW
         top += 4
     return _svg(parts, top)
+
+
+def _bar(number: int, top: int, value: float | None, scale: float) -> list[str]:
+    """A bar with its value behind it; nothing for what is not known."""
+    if value is None:
+        return []
+    width = max(value, 0) * scale
+    bar = f'<rect class="s{number}" x="{_NAMES}" y="{top}" width="{width:.1f}" height="{_ROW - 4}"/>'
+    return [bar, _label(_NAMES + width + 6, top + 11, _short(value))]
+
+
+def _short(value: float) -> str:
+    """A value to read beside a chart, to four digits or to the whole number."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _legend(chart: _Chart) -> str:

@@ -216,5 +216,13 @@ def test_by_anything_else_a_page_draws_the_first_groups_as_bars() -> None:
     assert 'text-anchor="end">&lt;model 19&gt;</text>' in html
 
 
+def test_beside_a_bar_stands_its_value_and_nothing_where_none_is_known() -> None:
+    rows: list[tuple[Cell, ...]] = [("a", 1_234_567), ("b", None), ("c", 0)]
+    html = page(("name", "runs"), rows, "name")
+    assert '<rect class="s0" x="260" y="24" width="400.0" height="12"/>' in html
+    assert ">1,234,567</text>" in html
+    assert html.count("<rect") == 2
+
+
 def test_a_list_has_no_charts() -> None:
     assert "<svg" not in page(("start_time", "total_cost"), [("2025-09-13T00:00:00Z", Decimal(1))])
