@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from lse.models import content_hash
 
 _NOTHING = hashlib.sha256().hexdigest()
 """The content hash of an archive without files"""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +80,28 @@ class Superseded:
 
 
 def read_log(folder: Path) -> list[LogEntry]:
-    """The fetches that changed the day in `folder`, the first one first."""
+    """The fetches that changed the day in `folder`, the first one first; a damaged line is left out."""
     try:
         lines = (folder / LOG).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [LogEntry(**json.loads(line)) for line in lines]
+    return [entry for number, line in enumerate(lines, 1) if (entry := _entry(line, folder / LOG, number))]
 
 
 def add_to_log(folder: Path, entry: LogEntry) -> None:
-    """Keep `entry`, unless the archive and what vanished are as the last line says."""
+    """Keep `entry`, unless the archive and what vanished are as the last line says; the others stay."""
     entries = read_log(folder)
     before = (entries[-1].content_sha256, entries[-1].vanished) if entries else (_NOTHING, 0)
     if before == (entry.content_sha256, entry.vanished):
         return
-    lines = [json.dumps(asdict(each)).encode() + b"\n" for each in [*entries, entry]]
-    write_atomically(folder / LOG, b"".join(lines))
+    path = folder / LOG
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    write_atomically(path, b"".join(line + b"\n" for line in [*lines, json.dumps(asdict(entry)).encode()]))
+
+
+def _entry(line: bytes, path: Path, number: int) -> LogEntry | None:
+    try:
+        return LogEntry(**json.loads(line))
+    except (ValueError, TypeError):
+        logger.warning("Line %d of %s is damaged. The archive itself does not need it.", number, path)
+        return None

@@ -5,9 +5,10 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from lse.errors import LseError
+from lse.errors import LseError, UsageError
 from lse.formats import Document, one_line, visible
 from lse.models.results import Progress, StepResult
 
@@ -15,6 +16,23 @@ from lse.models.results import Progress, StepResult
 def wants_json() -> bool:
     """Whether this command was asked for JSON, known even when its arguments cannot be parsed."""
     return "--json" in sys.argv
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write where the user said: a file whole or not at all, also behind a link; a device is written to.
+
+    Raises `UsageError` when its directory does not exist.
+    """
+    from lse.archive.files import write_atomically
+
+    place = path.resolve()
+    if not place.parent.is_dir():
+        raise UsageError(f"There is no directory {place.parent}.", hint="Make it, or name another file.")
+    if place.exists() and not place.is_file():
+        with place.open("wb") as device:
+            device.write(content)
+    else:
+        write_atomically(place, content)
 
 
 def print_data(data: Document) -> None:

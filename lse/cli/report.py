@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lse.cli.options import resources
-from lse.cli.output import print_data, tell
+from lse.cli.output import print_data, tell, write_output
 from lse.cli.selection import Date, EndDate, Last, StartDate, days, utc_today
 from lse.errors import DifferencesFound, UsageError
 from lse.formats import BINARY, Document, encoded, visible
@@ -87,7 +87,6 @@ def _add_report(report: str) -> None:
         ] = False,
         **own: Any,
     ) -> None:
-        from lse.archive.files import write_atomically
         from lse.pipeline import answer, archived_projects
 
         chosen = days(date, start_date, end_date, last, utc_today())
@@ -104,7 +103,7 @@ def _add_report(report: str) -> None:
         if output is None:
             print_data(_shown(found.document))
         else:
-            write_atomically(output, encoded(found.document))
+            write_output(output, encoded(found.document))
         tell(f"lse: {request}, {project or 'all projects'}: {found.coverage}.")
         if found.shown < found.rows:
             tell(f"lse: {found.shown} of {found.rows:,} rows; more with --top.")

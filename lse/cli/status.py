@@ -50,7 +50,8 @@ def status(
         print_json({"exit_code": code, "projects": list(map(asdict, found)), "last_drill": last})
     else:
         _print(found)
-        print_line(f"last drill: {_drilled(drilled)}")
+        if any(each.first_day for each in found):
+            print_line(f"last drill: {_drilled(drilled)}")
     raise typer.Exit(code)
 
 

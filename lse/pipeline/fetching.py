@@ -184,7 +184,7 @@ def _feedback_on(source: Source, run_ids: Collection[UUID]) -> dict[UUID, list[R
 
 def _fetched(record: FetchRecord) -> StepResult:
     found = f"{counted(record.runs, 'run')} of {counted(record.traces, 'trace')}"
-    found += f", {record.feedback} feedback records, {counted(record.stored_files, 'stored file')}"
+    found += f", {counted(record.feedback, 'feedback record')}, {counted(record.stored_files, 'stored file')}"
     whole = record.complete and not record.unplaced
     unplaced = f"; {record.unplaced} runs name no trace and are kept in {UNPLACED}" if record.unplaced else ""
     state = "complete" if record.complete else "partial"

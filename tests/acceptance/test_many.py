@@ -14,7 +14,7 @@ def test_a_plan_a_fetch_of_everything_and_what_is_left_to_do(lse: Lse, written: 
     assert [(day["project"], day["date"]) for day in plan.json["days"]] == wanted
     assert plan.json["total"]["days"] == 4
     assert plan.json["total"]["runs"] == sum(day.runs for day in written.summary.days)
-    assert plan.json["total"]["pages"] == 4
+    assert plan.json["total"]["pages"] == 8
     assert not (lse.folder / "data").exists()
 
     nothing = lse("status")

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from lse.archive import assemble
-from lse.archive.layout import FETCH_RECORD, SUPERSEDED, archived_files, trace_files
+from lse.archive.layout import FETCH_RECORD, LOG, SUPERSEDED, archived_files, trace_files
 from lse.archive.manifest import describe_folder
 from lse.archive.trace_file import read_trace_file, write_trace
 from lse.archive.versions import LogEntry, Superseded, read_log
@@ -311,3 +311,18 @@ def test_a_fetch_that_breaks_off_while_it_replaces_loses_no_text_and_keeps_each_
     assert machine.fetch().exit_code == 0
     assert sorted(machine.superseded) == sorted(before[UUID(an_id(n))].text for n in range(0, 40, 4))
     assert read_log(machine.folder)[-1].content_sha256 == describe_folder(machine.folder, DAY).content_sha256
+
+
+def test_a_damaged_line_of_the_log_is_left_out_and_stops_nothing(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(machine.server, range(3))
+    machine.fetch()
+    log = machine.folder / LOG
+    log.write_bytes(log.read_bytes().replace(b":", b";", 1))
+    damaged = log.read_bytes()
+
+    load(machine.server, range(3), outputs={"answer": "another"})
+    machine.fetch()
+    assert (len(read_log(machine.folder)), log.read_bytes().startswith(damaged)) == (1, True)
+    assert f"Line 1 of {log} is damaged" in caplog.text

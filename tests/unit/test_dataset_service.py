@@ -135,7 +135,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_bytes_and_begins_nothing
 
 def test_without_an_answer_in_time_the_key_to_ask_again_with_is_said(evaluations: Evaluations) -> None:
     evaluations.script = [500] * 1_000
-    with pytest.raises(TemporaryError, match="answered 500") as error:
+    with pytest.raises(TemporaryError, match=r"answered 500|gave no answer") as error:
         send(
             service(evaluations), signed(evaluations), Patience(total=0.2, first_wait=0.01, longest_wait=0.02)
         )

@@ -119,3 +119,22 @@ def test_bytes_are_not_written_to_a_terminal(swept: Lse) -> None:
         os.close(stdout)
     assert refused.returncode == 2
     assert refused.stderr.decode() == ("lse: A terminal cannot show xlsx.\n     Add: --output cost.xlsx\n")
+
+
+def test_output_goes_through_a_link_and_into_a_device_and_names_a_missing_directory(
+    lse: Lse, tmp_path: Path
+) -> None:
+    real, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    link.symlink_to(real)
+    days = ("--start-date", "2025-09-13", "--end-date", "2025-09-14")
+    assert lse("report", "zenrows-errors", *days, "--source", "files", "--output", str(link)).code == 0
+    assert link.is_symlink()
+    assert real.read_text().startswith("Date,Total Traces")
+
+    assert lse("report", "zenrows-errors", *days, "--source", "files", "--output", "/dev/null").code == 0
+    assert Path("/dev/null").is_char_device()
+
+    refused = lse(
+        "report", "zenrows-errors", *days, "--source", "files", "--output", str(tmp_path / "no/x.csv")
+    )
+    assert (refused.code, f"There is no directory {tmp_path / 'no'}." in refused.err) == (2, True)
