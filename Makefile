@@ -13,6 +13,7 @@ READY := .venv/.ready
 
 setup: $(READY)
 
+# The lock is whole, so nothing is resolved: pip would look at later versions of what is named with extras.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lse needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
 	@rm -rf .venv
@@ -23,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	else \
 	  echo "Installing the locked packages into .venv (about a minute) ..."; \
 	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	fi
 	@touch $(READY)
