@@ -8,13 +8,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lse.pipeline.common import archived_projects, no_progress
+    from lse.pipeline.common import no_progress
     from lse.pipeline.due import DueDay, due_days, rotation
     from lse.pipeline.fetching import fetch
     from lse.pipeline.listing import ListedDay, list_days
     from lse.pipeline.loading import load
     from lse.pipeline.packing import pack, upload
     from lse.pipeline.planning import PlannedDay, plan
+    from lse.pipeline.projects import archived_projects, require_archived, require_known
     from lse.pipeline.pruning import COPIES, Pruned, prune
     from lse.pipeline.reporting import Answer, answer, report
     from lse.pipeline.restoring import days_of_trace, restore, restore_trace
@@ -46,6 +47,8 @@ __all__ = [
     "plan",
     "prune",
     "report",
+    "require_archived",
+    "require_known",
     "restore",
     "restore_trace",
     "rotation",
@@ -56,13 +59,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "common": "archived_projects no_progress",
+    "common": "no_progress",
     "due": "DueDay due_days rotation",
     "fetching": "fetch",
     "listing": "ListedDay list_days",
     "loading": "load",
     "packing": "pack upload",
     "planning": "PlannedDay plan",
+    "projects": "archived_projects require_archived require_known",
     "pruning": "COPIES Pruned prune",
     "reporting": "Answer answer report",
     "restoring": "days_of_trace restore restore_trace",

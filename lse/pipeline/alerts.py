@@ -10,7 +10,8 @@ import requests
 from lse.errors import TemporaryError
 from lse.models import ProjectDay
 from lse.models.fingerprint import fingerprint
-from lse.pipeline.common import archived_projects, counted, options, settles_at
+from lse.pipeline.common import counted, options, settles_at
+from lse.pipeline.projects import archived_projects
 from lse.pipeline.status import ProjectStatus, known_days, statuses
 from lse.resources import Resources
 from lse.store import LedgerEntry

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from lse.archive import catalogue
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
 from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
@@ -51,12 +50,6 @@ def _without_a_ledger_too() -> Iterator[None]:
         yield
     except (TemporaryError, ConfigurationError, AccessError) as error:
         logger.warning("The ledger is not written: %s", error)
-
-
-def archived_projects(resources: Resources) -> set[str]:
-    """The names of the projects of which something is in the ledger or on disk."""
-    on_disk = catalogue.archived_projects(resources.settings.data_dir, resources.settings.archive_dir)
-    return on_disk | set(resources.ledger.projects() if resources.ledger is not None else ())
 
 
 def settled(resources: Resources, day: ProjectDay) -> FetchRecord | None:

@@ -10,7 +10,8 @@ from lse.archive.encryption import encrypted_name, is_encrypted
 from lse.archive.fetch_record import read_fetch_record
 from lse.archive.layout import archive_name, archived_days, archived_files, project_slug
 from lse.models import ProjectDay
-from lse.pipeline.common import archived_projects, fetch_facts, pruned
+from lse.pipeline.common import fetch_facts, pruned
+from lse.pipeline.projects import archived_projects
 from lse.resources import Resources
 from lse.store import LedgerEntry
 from lse.targets import StoredObject

@@ -8,7 +8,7 @@ import pytest
 from lab import DAY, EMPTY, Lab
 
 from lse.pipeline import ListedDay, list_days
-from lse.pipeline.common import archived_projects
+from lse.pipeline.projects import archived_projects
 
 
 def listed(lab: Lab, **options: bool) -> list[ListedDay]:

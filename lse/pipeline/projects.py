@@ -1,0 +1,42 @@
+"""Which projects the archive knows, and what to say of one that it does not know."""
+
+import difflib
+import shlex
+from collections.abc import Collection, Iterable
+
+from lse.archive import catalogue
+from lse.errors import UsageError
+from lse.resources import Resources
+
+_NAMED = 5
+
+
+def archived_projects(resources: Resources) -> set[str]:
+    """The names of the projects of which something is in the ledger or on disk."""
+    on_disk = catalogue.archived_projects(resources.settings.data_dir, resources.settings.archive_dir)
+    return on_disk | set(resources.ledger.projects() if resources.ledger is not None else ())
+
+
+def require_archived(resources: Resources, projects: Iterable[str]) -> None:
+    """Raise `UsageError` for the first of `projects` of which nothing is in the ledger or on disk."""
+    require_known(projects, archived_projects(resources))
+
+
+def require_known(projects: Iterable[str], known: Collection[str]) -> None:
+    """Raise `UsageError` for the first of `projects` that is not among `known`; it names similar ones."""
+    for project in projects:
+        if project not in known:
+            raise UsageError(
+                f"Nothing of a project called {project!r} is archived.",
+                hint=f"{_alternatives(project, known)}"
+                f"Archive it first: lse archive full-sweep --project {shlex.quote(project)} --last 7d",
+            )
+
+
+def _alternatives(project: str, known: Collection[str]) -> str:
+    if similar := difflib.get_close_matches(project, known, n=3):
+        return f"Is it {' or '.join(similar)}? "
+    if not known:
+        return ""
+    more = ", …" if len(known) > _NAMED else ""
+    return f"There are: {', '.join(sorted(known)[:_NAMED])}{more}. "
