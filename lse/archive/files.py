@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: temporary file, flush to disk, rename, flush of the directory."""
+"""Files that appear whole or not at all: temporary file, flush to disk, rename, flush of the directory.
+
+And journals, which grow by whole lines.
+"""
 
 import errno
 import glob
@@ -63,6 +66,46 @@ def remove_stale(path: Path) -> None:
     """Remove the temporary files that killed processes left of `path`; for who holds the lock on it."""
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         stale.unlink()
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add `line`, which holds no line break, to the file at `path`, durable when this returns.
+
+    The half of a line that a killed process left there is cut off before. For one writer at a time.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        end = _end_of_lines(file)
+        if not end:
+            sync_directory(path.parent)  # so that whoever sees a whole line may rely on the file's name
+        file.truncate(end)
+        file.seek(end)
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of the file at `path` without their breaks; none where it is not there.
+
+    The half of a line at its end, which a killed process left, is none.
+    """
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """The offset behind the last whole line of `file`."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - BLOCK)
+        file.seek(start)
+        if found := file.read(end - start).rfind(b"\n") + 1:
+            return start + found
+        end = start
+    return 0
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from lse.archive.files import sync_directory, write_atomically
+from lse.archive.files import append_line, sync_directory, whole_lines, write_atomically
 from lse.archive.layout import FETCH_RECORD, LOG, SUPERSEDED, is_archived, project_slug
 from lse.models import ProjectDay
 
@@ -65,8 +65,8 @@ class Batch:
         self.undone: set[ProjectDay] = set()
         self._folder = folder
         self._begun: set[ProjectDay] = set()
-        for line in self._lines():
-            self._apply(line)
+        for line in whole_lines(folder / _JOURNAL):
+            self._apply(json.loads(line))
 
     def begun(self, day: ProjectDay) -> bool:
         """Whether this import began to change `day`, done or not."""
@@ -139,21 +139,8 @@ class Batch:
 
     def _note(self, event: str, values: dict[str, Any]) -> None:
         line = {"event": event, **values}
-        with (self._folder / _JOURNAL).open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self._folder)
+        append_line(self._folder / _JOURNAL, json.dumps(line).encode())
         self._apply(line)
-
-    def _lines(self) -> list[dict[str, Any]]:
-        """The journal's lines; the half of one that a killed process left is cut off."""
-        path = self._folder / _JOURNAL
-        content = path.read_bytes() if path.exists() else b""
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-        return [json.loads(line) for line in content[:whole].splitlines()]
 
     def _apply(self, line: dict[str, Any]) -> None:
         event, values = line["event"], {name: value for name, value in line.items() if name != "event"}

@@ -5,14 +5,13 @@ it was killed.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from lse.archive.files import atomic_file, blocks_of, sync_directory
+from lse.archive.files import append_line, atomic_file, blocks_of, sync_directory, whole_lines
 from lse.archive.layout import project_slug
 from lse.errors import UsageError
 from lse.models import ProjectDay
@@ -39,8 +38,7 @@ class Batch:
 
     def steps(self) -> list[Mapping[str, Any]]:
         """What was done, the first first; half a line that a killed process left tells of nothing done."""
-        lines = (self.folder / _JOURNAL).read_bytes().split(b"\n")[1:-1]
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in whole_lines(self.folder / _JOURNAL)[1:]]
 
     def keep_file(self, path: Path) -> None:
         """Put a copy of `path` aside, or note that there is none, before it is replaced or removed."""
@@ -62,10 +60,7 @@ class Batch:
 
     def note(self, step: str, **facts: Any) -> None:
         """Add a line to the journal, on disk when this returns."""
-        with (self.folder / _JOURNAL).open("ab") as file:
-            file.write(json.dumps({"step": step, **facts}).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.folder / _JOURNAL, json.dumps({"step": step, **facts}).encode())
 
     def _next_name(self, name: str) -> str:
         return f"{len(list(self.folder.iterdir()))}_{name}"
@@ -107,10 +102,9 @@ def copy_file(source: Path, place: Path) -> None:
 
 
 def _begun(folder: Path) -> bool:
-    path = folder / _JOURNAL
-    return path.is_file() and b"\n" in path.read_bytes()
+    return folder.is_dir() and bool(whole_lines(folder / _JOURNAL))
 
 
 def _read(folder: Path) -> Batch:
-    first = json.loads((folder / _JOURNAL).read_bytes().split(b"\n")[0])
+    first = json.loads(whole_lines(folder / _JOURNAL)[0])
     return Batch(folder, ProjectDay(first["project"], date.fromisoformat(first["date"])))

@@ -4,7 +4,6 @@ An archive that was never restored is a hope. The scratch folder and the scratch
 """
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from lse.archive.files import append_line, whole_lines
 from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.reading import read_folder
@@ -88,14 +88,10 @@ def drill(
 
 def last_drill(state_dir: Path) -> Drill | None:
     """The last drill on this machine; None when there was none."""
-    try:
-        lines = (state_dir / _RECORD).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    lines = whole_lines(state_dir / _RECORD)
+    if not lines:
         return None
-    whole = [line for line in lines if line.endswith("]}")]  # not what a killed process began to write
-    if not whole:
-        return None
-    document = json.loads(whole[-1])
+    document = json.loads(lines[-1])
     days = (Drilled(**{**day, "problems": tuple(day["problems"])}) for day in document["days"])
     return Drill(datetime.fromisoformat(document["time"]), document["seed"], tuple(days))
 
@@ -166,7 +162,4 @@ def _load_and_compare(
 def _record(state_dir: Path, done: Drill) -> None:
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     document = {"time": done.time.isoformat(), "seed": done.seed, "days": list(map(asdict, done.days))}
-    with (state_dir / _RECORD).open("ab") as file:
-        file.write(json.dumps(document).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(state_dir / _RECORD, json.dumps(document).encode())
