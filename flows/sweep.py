@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 
 from flows import _common, _days
 from lse.errors import LseError, UsageError
-from lse.models import ProjectDay
+from lse.models import ProjectDay, each_day
 from lse.pipeline import due_days
 from lse.pipeline.due import LONGEST_RETENTION_DAYS
 
@@ -27,8 +27,7 @@ def find_range(projects: list[str], start: dt.date, end: dt.date) -> list[Projec
     """Each day of the range, of each project; the oldest first, since LangSmith deletes it first."""
     with _days.opened() as resources:
         names = _days.chosen(resources, projects)
-    days = [start + dt.timedelta(days=n) for n in range((end - start).days + 1)]
-    return [ProjectDay(name, day) for day in days for name in names]
+    return [ProjectDay(name, day) for day in each_day(start, end) for name in names]
 
 
 @flow(name="sweep", flow_run_name=_common.projects_run_name, persist_result=False)

@@ -1,7 +1,7 @@
 """Read from a run's exact text what places it: ids, order, times. Nothing else is interpreted."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ import msgspec
 
 from lse.archive.jsontext import MalformedJson, members
 from lse.models import RawFeedback, RawRun
+from lse.models.times import as_utc
 
 
 class Unplaced(ValueError):
@@ -68,7 +69,7 @@ def identify_run(text: bytes) -> RawRun:
     """The run that `text` holds, in either of LangSmith's shapes. Raises `Unplaced`."""
     try:
         run = _decode_run(text)
-        started = _in_utc(run.start_time) if run.start_time else None
+        started = as_utc(run.start_time) if run.start_time else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
         return _identify_odd_run(text)
     parent = run.parent_run_id or (run.parent_run_ids[-1] if run.parent_run_ids else None)
@@ -160,10 +161,6 @@ def _uuid(value: Any, name: str) -> UUID:
 def utc_time(value: Any) -> datetime | None:
     """An ISO time as aware UTC; LangSmith's v1 leaves the zone out and means UTC."""
     try:
-        return _in_utc(datetime.fromisoformat(value))
+        return as_utc(datetime.fromisoformat(value))
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _in_utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

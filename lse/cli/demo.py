@@ -14,7 +14,7 @@ import typer
 from lse.cli.options import resources, settings
 from lse.cli.output import print_data, print_line
 from lse.errors import ConfigurationError
-from lse.models.day import ProjectDay
+from lse.models.day import ProjectDay, each_day
 
 if TYPE_CHECKING:
     from lse.sandbox import Sandbox
@@ -97,9 +97,9 @@ def _sweep() -> int:
 
     codes = []
     for project in PROJECTS:
-        for number in range((LAST_DAY - FIRST_DAY).days + 1):
-            day = ProjectDay(project, FIRST_DAY + timedelta(days=number))
-            codes.append(exit_code(sweep_by_flow(day, (), force=False, quiet=False)))
+        for day in each_day(FIRST_DAY, LAST_DAY):
+            swept = sweep_by_flow(ProjectDay(project, day), (), force=False, quiet=False)
+            codes.append(exit_code(swept))
     return next((code for code in codes if code), 0)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from lse.errors import UsageError
 from lse.models.choice import Known, choose
-from lse.models.day import ProjectDay, parse_day
+from lse.models.day import ProjectDay, each_day, parse_day
 
 Projects = Annotated[
     list[str] | None,
@@ -37,8 +37,7 @@ class Days:
 
     def of(self, project: str) -> list[ProjectDay]:
         """Each day of `project`, ascending."""
-        count = (self.end - self.start).days + 1
-        return [ProjectDay(project, self.start + timedelta(days=n)) for n in range(count)]
+        return [ProjectDay(project, day) for day in each_day(self.start, self.end)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import tenacity
 import urllib3
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
+from lse.models.retry_after import retry_after_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -169,11 +170,10 @@ class _Sending:
             begun = not isinstance(error, requests.ConnectTimeout) and not _refused(error)
             raise self._failed(f"gave no answer ({type(error).__name__})", begun=begun) from None
         if response.status_code in _PASSING:
-            after = response.headers.get("Retry-After", "")
             raise self._failed(
                 f"answered {response.status_code}",
                 begun=response.status_code not in _NOT_BEGUN,
-                retry_after=float(after) if after.isdigit() else None,
+                retry_after=retry_after_seconds(response.headers),
             )
         return Answer(response.status_code, text, self._attempts)
 

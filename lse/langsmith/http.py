@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from math import inf
 from threading import Lock
 from typing import Any, Literal, NoReturn, Protocol, TypeVar
@@ -24,6 +23,7 @@ from urllib3.util import Retry
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
 from lse.langsmith.limits import LIMITS, Rate
+from lse.models.retry_after import retry_after_seconds
 from lse.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -360,11 +360,11 @@ def _raise_for_status(response: requests.Response, path: str) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
-    said = f"LangSmith answered {status} to {path}."
+    said, wait = f"LangSmith answered {status} to {path}.", retry_after_seconds(response.headers)
     if status == 413 or status in _PERHAPS_TOO_MUCH:
-        raise TooMuch(said, weight=2 if status == 413 else 1, retry_after=_retry_after(response))
+        raise TooMuch(said, weight=2 if status == 413 else 1, retry_after=wait)
     if status in _TEMPORARY or status > 504:
-        raise TemporaryError(said, hint="Try again later.", retry_after=_retry_after(response))
+        raise TemporaryError(said, hint="Try again later.", retry_after=wait)
     _raise_final(status, path, "json" in response.headers.get("Content-Type", ""))
 
 
@@ -389,17 +389,6 @@ def _raise_final(status: int, path: str, from_langsmith: bool) -> NoReturn:
     if status == 409:
         raise Conflict(f"LangSmith says that {path} is there already (409).")
     raise Refused(f"LangSmith refused the request to {path} ({status}).")
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds in a Retry-After header, given as a number or a date (RFC 9110, 10.2.3)."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
-    except ValueError:
-        return None
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -1,6 +1,6 @@
 """The values that travel between the parts of `lse`: frozen, without I/O."""
 
-from lse.models.day import ProjectDay, parse_day
+from lse.models.day import ProjectDay, each_day, parse_day
 from lse.models.holding import Entries, Holding, count_entries, pack_entries, read_entries
 from lse.models.results import Figure, Progress, StepResult
 from lse.models.run import Run, UnreadableRun, parse_run
@@ -21,6 +21,7 @@ __all__ = [
     "UnreadableRun",
     "content_hash",
     "count_entries",
+    "each_day",
     "pack_entries",
     "parse_day",
     "parse_run",

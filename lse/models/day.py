@@ -30,6 +30,11 @@ class ProjectDay:
         return f"{self.project}/{self.day.isoformat()}"
 
 
+def each_day(start: date, end: date) -> list[date]:
+    """The days from `start` to `end`, both included, ascending."""
+    return [start + timedelta(days=number) for number in range((end - start).days + 1)]
+
+
 def parse_day(text: str) -> date:
     """The date that `text` names as `YYYY-MM-DD`; anything else is a `UsageError`."""
     try:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import uuid
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ from lse.datasets._sync import Plan, plan_sync, sync
 from lse.datasets._writing import form_of, write
 from lse.errors import ConfigurationError, LseError, TemporaryError
 from lse.langsmith.http import LangSmithHttp, Patience
-from lse.models import Progress, ProjectDay
+from lse.models import Progress, ProjectDay, each_day
 from lse.pipeline.common import no_progress
 from lse.resources import Resources
 from lse.settings import Settings
@@ -81,8 +81,7 @@ class DatasetRequest:
     @property
     def days(self) -> list[ProjectDay]:
         """Each day, ascending."""
-        count = (self.end - self.start).days + 1
-        return [ProjectDay(self.project, self.start + timedelta(days=n)) for n in range(count)]
+        return [ProjectDay(self.project, day) for day in each_day(self.start, self.end)]
 
 
 def create_dataset(

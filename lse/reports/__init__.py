@@ -9,14 +9,14 @@ import functools
 import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lse.errors import UsageError
 from lse.formats import Document
-from lse.models import Run
+from lse.models import Run, each_day
 from lse.models.filter import RunFilter
 from lse.reports._coverage import Coverage, DayState, coverage_of
 
@@ -71,7 +71,7 @@ class Request:
     @property
     def days(self) -> list[date]:
         """Each day, ascending."""
-        return [self.start + timedelta(days=n) for n in range((self.end - self.start).days + 1)]
+        return each_day(self.start, self.end)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from oauth2client.client import OAuth2Credentials
 from pydrive2.auth import GoogleAuth
 
 from lse.errors import ConfigurationError, TemporaryError
+from lse.models.retry_after import retry_after_seconds
 from lse.settings import Settings
 from lse.targets._drive_errors import drive_error, is_passing, translated
-from lse.targets._retry import RetryPolicy, retry_after_seconds
+from lse.targets._retry import RetryPolicy
 
 GOOGLE = "https://www.googleapis.com"
 TIMEOUT_SECONDS = 60.0

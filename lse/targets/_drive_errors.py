@@ -12,7 +12,7 @@ from oauth2client.client import AccessTokenRefreshError
 from pydrive2.auth import AuthError
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
-from lse.targets._retry import retry_after_seconds
+from lse.models.retry_after import retry_after_seconds
 
 _RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "sharingRateLimitExceeded"})
 _FULL_REASONS = frozenset({"storageQuotaExceeded", "quotaExceeded", "teamDriveFileLimitExceeded"})

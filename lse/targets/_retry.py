@@ -1,11 +1,9 @@
 """When to try again: the one owner of retries against a target."""
 
-import email.utils
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
@@ -54,20 +52,6 @@ class RetryPolicy:
             return min(error.retry_after, self.retry_after_cap)
         doubled = self.base * 2.0 ** min(state.attempt_number - 1, 30)
         return random.uniform(0, min(self.cap, doubled))  # noqa: S311 - spreads load, guards nothing
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The wait that `Retry-After` asks for, as seconds or as a date (RFC 9110); None when unreadable."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _tell(state: RetryCallState) -> None:

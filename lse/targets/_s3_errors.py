@@ -21,7 +21,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
 from lse.errors import AccessError, ConfigurationError, LseError, TemporaryError
-from lse.targets._retry import retry_after_seconds
+from lse.models.retry_after import retry_after_seconds
 
 _PASSING_CODES = frozenset(
     {"RequestTimeout", "SlowDown", "Throttling", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"}

@@ -25,7 +25,7 @@ from lse.sandbox.faults import Rule
 from lse.settings import Settings
 from lse.targets._drive_client import Client
 from lse.targets._drive_errors import drive_error
-from lse.targets._retry import RetryPolicy, retry_after_seconds
+from lse.targets._retry import RetryPolicy
 from lse.targets.drive import DriveTarget
 
 PATH = "my-project/2025-09-13.zip"
@@ -665,13 +665,6 @@ def test_retry_after_wins_over_the_back_off_up_to_its_cap() -> None:
     began = time.monotonic()
     assert RetryPolicy(base=0, cap=0, retry_after_cap=0.05, total=5).run(step) == "done"
     assert 0.05 <= time.monotonic() - began < 2
-
-
-def test_retry_after_is_seconds_or_a_date_or_nothing() -> None:
-    assert retry_after_seconds({"retry-after": "7"}) == 7.0
-    assert retry_after_seconds({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}) == 0.0
-    assert retry_after_seconds({"retry-after": "soon"}) is None
-    assert retry_after_seconds({}) is None
 
 
 def test_errors_tell_the_kind_but_never_the_servers_words() -> None:
