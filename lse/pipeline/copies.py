@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 
 from lse.archive.fetch_record import FetchRecord, read_fetch_record
+from lse.archive.layout import archive_name
 from lse.archive.zip import ZipInfo
-from lse.errors import LseError
+from lse.errors import AccessError, DifferencesFound, LseError, TemporaryError
 from lse.models import ProjectDay
-from lse.pipeline.common import pruned
+from lse.pipeline.common import pruned, was_pruned
+from lse.pipeline.target_copy import find_copy
 from lse.resources import Resources
 from lse.store import LedgerEntry
+from lse.targets import StoredObject
 from lse.verify import Difference
 
 
@@ -81,3 +84,25 @@ class Copies:
     def __str__(self) -> str:
         held = ", ".join(f"{copy} {what}" for copy, what in self.held.items()) or "none"
         return f"{held}; pruned: {', '.join(self.pruned)}" if self.pruned else held
+
+
+def find_in_target(
+    resources: Resources, day: ProjectDay, copies: Copies, records: Records
+) -> StoredObject | None:
+    """The target's object of `day`; None when there is none to compare, which is noted in `copies`."""
+    if resources.settings.target is None:
+        return None
+    try:
+        stored = find_copy(resources, day)
+    except (AccessError, TemporaryError) as error:
+        copies.unchecked.append(("target", error))
+        return None
+    except DifferencesFound as error:
+        copies.damaged("target", error.message)
+        return None
+    if stored is None:
+        if was_pruned(resources, day, "target"):
+            copies.pruned.append("target")
+        elif records.ledger and records.ledger.uploaded_at:
+            copies.miss("target", archive_name(day))
+    return stored

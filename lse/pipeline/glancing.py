@@ -1,14 +1,13 @@
 """`verify --quick`: sizes, counts and hashes as they are noted. No content is read."""
 
-from lse.archive.layout import archive_name, archived_files, trace_of_file
+from lse.archive.layout import archived_files, trace_of_file
 from lse.archive.manifest import Manifest
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import open_zip
-from lse.errors import AccessError, DifferencesFound, TemporaryError
 from lse.models import ProjectDay
 from lse.pipeline.common import was_pruned
-from lse.pipeline.copies import Copies, Records
-from lse.pipeline.target_copy import find_copy, holds
+from lse.pipeline.copies import Copies, Records, find_in_target
+from lse.pipeline.target_copy import holds
 from lse.resources import Resources
 from lse.verify import Difference
 
@@ -74,22 +73,8 @@ def _glance_at_files(
 
 
 def _glance_at_target(resources: Resources, day: ProjectDay, copies: Copies, records: Records) -> None:
-    if resources.settings.target is None:
-        return
-    try:
-        stored = find_copy(resources, day)
-    except (AccessError, TemporaryError) as error:
-        copies.unchecked.append(("target", error))
-        return
-    except DifferencesFound as error:
-        copies.damaged("target", error.message)
-        return
-    entry = records.ledger
+    stored, entry = find_in_target(resources, day, copies, records), records.ledger
     if stored is None:
-        if was_pruned(resources, day, "target"):
-            copies.pruned.append("target")
-        elif entry and entry.uploaded_at:
-            copies.miss("target", archive_name(day))
         return
     is_zip = entry is not None and (entry.zip_size, entry.zip_md5) == (stored.size, stored.md5)
     content = records.content_sha256

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from lse.archive.layout import archive_name, archived_files
+from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.reading import DayReader
 from lse.archive.trace_file import DamagedArchive
@@ -14,10 +14,10 @@ from lse.errors import AccessError, DifferencesFound, IncompleteError, Temporary
 from lse.models import Figure, Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, is_empty, no_progress, note, options, was_pruned
 from lse.pipeline.comparing import Archive, Found, Rows, folder_archive, walk, zip_archive
-from lse.pipeline.copies import Copies, Records, read_records, same_bytes
+from lse.pipeline.copies import Copies, Records, find_in_target, read_records, same_bytes
 from lse.pipeline.glancing import glance
 from lse.pipeline.ledger_check import compare_ledger
-from lse.pipeline.target_copy import bring, find_copy, holds
+from lse.pipeline.target_copy import bring, holds
 from lse.resources import Resources
 from lse.sources import Window
 from lse.targets import StoredObject
@@ -149,23 +149,10 @@ class _Comparison:
 
     def _look_at_target(self, *, deep: bool) -> None:
         """Compare the target's object by its hashes, or read it when asked to or when nothing is known."""
-        resources, copies = self._resources, self._copies
-        if resources.settings.target is None:
-            return
-        try:
-            stored = find_copy(resources, self._day)
-        except (AccessError, TemporaryError) as error:
-            copies.unchecked.append(("target", error))
-            return
-        except DifferencesFound as error:
-            copies.damaged("target", error.message)
-            return
+        stored = find_in_target(self._resources, self._day, self._copies, self._records)
         if stored is None:
-            if was_pruned(resources, self._day, "target"):
-                copies.pruned.append("target")
-            elif self._records.ledger and self._records.ledger.uploaded_at:
-                copies.miss("target", archive_name(self._day))
-        elif deep or not (self._archives or self._records.content_sha256):
+            return
+        if deep or not (self._archives or self._records.content_sha256):
             self._read_target(stored)
         else:
             self._compare_target(stored)
