@@ -1,6 +1,7 @@
 """Whether rows still say what the texts that they were made from say, column by column."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -57,7 +58,8 @@ def differing_rows(url: str, day: ProjectDay, traces: Iterable[Trace]) -> Iterat
     The texts go into a temporary table, so that Postgres compares values as it keeps them; nothing else is
     written.
     """
-    with translated(), connect(url, autocommit=False) as connection:
+    # Closing it drops the table, and waits for no answer.
+    with translated(), closing(connect(url, autocommit=False)) as connection:
         for trace in traces:
             for begin in range(0, len(trace.runs), _BATCH_RUNS):
                 for pair in _differing(connection, day, trace.runs[begin : begin + _BATCH_RUNS]):
@@ -65,7 +67,6 @@ def differing_rows(url: str, day: ProjectDay, traces: Iterable[Trace]) -> Iterat
             for raw in trace.feedback:
                 if _feedback_differs(connection, day, raw):
                     yield DifferingRow("feedback", raw.run_id, raw.id)
-        connection.rollback()
 
 
 def _differing(

@@ -247,7 +247,11 @@ class Reader:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection[Any]]:
-        with self._connected() as connection, deadline(connection, self._timeout + _GRACE):
+        with (
+            self._connected() as connection,
+            deadline(connection, self._timeout + _GRACE),
+            connection.transaction(),
+        ):
             yield connection
 
     def _stream(
@@ -270,23 +274,31 @@ class Reader:
     def _opened(
         self, statement: bytes, parameters: Mapping[str, Any], factory: RowFactory[Any]
     ) -> Iterator[tuple[Connection[Any], ServerCursor[Any]]]:
-        with self._connected() as connection, connection.cursor("reading", row_factory=factory) as cursor:
-            with deadline(connection, self._timeout + _GRACE):
-                cursor.execute(statement, parameters)
-            yield connection, cursor
+        with (
+            self._connected(autocommit=False) as connection,
+            connection.cursor("reading", row_factory=factory) as cursor,
+        ):
+            try:
+                with deadline(connection, self._timeout + _GRACE):
+                    cursor.execute(statement, parameters)
+                yield connection, cursor
+            finally:
+                connection.close()  # there is nothing to commit, and no answer to wait for
 
     def _next(self, connection: Connection[Any], cursor: ServerCursor[Any], at_once: int) -> list[Any]:
         with deadline(connection, self._timeout + _GRACE):
             return cursor.fetchmany(at_once)
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[Connection[Any]]:
-        """A transaction that cannot write."""
-        with translated(), connect(self._url, timeout=self._timeout) as connection:
+    def _connected(self, *, autocommit: bool = True) -> Iterator[Connection[Any]]:
+        """A connection whose transactions cannot write."""
+        with (
+            translated(),
+            connect(self._url, autocommit=autocommit, timeout=self._timeout) as connection,
+        ):
             connection.read_only = True
             try:
-                with connection.transaction():
-                    yield connection
+                yield connection
             except errors.QueryCanceled:
                 raise TemporaryError(
                     f"Reading took longer than {self._timeout:.0f} s.",

@@ -96,12 +96,15 @@ def _blocks(path: Path) -> Iterator[bytes]:
 @contextmanager
 def _keyed(url: str, keys: RowKeys) -> Iterator[Connection[Any]]:
     """A transaction in which temporary tables hold the keys."""
-    with translated(), connect(url, autocommit=False) as connection:
-        with deadline(connection, STATEMENT_TIMEOUT):
-            for statement in _KEYS:
-                connection.execute(statement)
-            with connection.cursor() as cursor:
-                cursor.executemany("insert into repaired_runs values (%s, %s)", list(keys.runs))
-                cursor.executemany("insert into repaired_feedback values (%s)", [[f] for f in keys.feedback])
-            yield connection
+    with (
+        translated(),
+        connect(url, autocommit=False) as connection,
+        deadline(connection, STATEMENT_TIMEOUT),
+    ):
+        for statement in _KEYS:
+            connection.execute(statement)
+        with connection.cursor() as cursor:
+            cursor.executemany("insert into repaired_runs values (%s, %s)", list(keys.runs))
+            cursor.executemany("insert into repaired_feedback values (%s)", [[f] for f in keys.feedback])
+        yield connection
         connection.commit()

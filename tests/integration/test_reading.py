@@ -10,15 +10,16 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from fault_proxy import Fault, FaultProxy
 from psycopg import conninfo, sql
 from stored_runs import DAY, load, numbers, raw, run_id
 
 from lse.errors import ConfigurationError, LseError, TemporaryError, UsageError
-from lse.models import ProjectDay, RawFeedback, RawRun
+from lse.models import ProjectDay, RawFeedback, RawRun, Trace
 from lse.reports import Request, find_report
 from lse.resources import Resources
 from lse.settings import load_settings
-from lse.store import Store
+from lse.store import Store, reading
 from lse.store.reading import Filters, Node, Place, Reader, RunLine, arranged
 
 
@@ -236,3 +237,33 @@ def test_without_an_address_for_reading_the_store_itself_is_read(
     monkeypatch.setenv("LSE_DATABASE_URL", database_url)
     with Resources(load_settings()) as resources:
         assert numbers(resources.reader.runs(DAY).runs) == [0]
+
+
+@pytest.mark.parametrize("message", [b"BEGIN", b"select", b"COMMIT"])
+def test_a_server_that_falls_silent_at_any_message_ends_a_question(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch, message: bytes
+) -> None:
+    monkeypatch.setattr(reading, "_GRACE", 0.2)
+    with FaultProxy(database_url) as proxy:
+        reader = Reader(proxy.url, timeout=0.5)
+        proxy.arm(Fault("stall", containing=message, at=2 if message == b"select" else 1))
+        began = time.monotonic()
+        with pytest.raises(TemporaryError, match="connection to the database was lost"):
+            reader.runs(DAY)
+        assert (proxy.fired.is_set(), time.monotonic() - began < 5) == (True, True)
+
+
+def test_whoever_stops_reading_waits_for_no_answer(store: Store, database_url: str) -> None:
+    runs = tuple(raw(n, run_id(0)) for n in range(3))
+    load(store, *runs)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update runs set status = 'error'")
+    trace = Trace(run_id(0), DAY.start, runs, ())
+    with FaultProxy(database_url) as proxy:
+        for rows in (Reader(proxy.url).all_runs(DAY), Store(proxy.url).differing_rows(DAY, [trace])):
+            proxy.arm(None)
+            assert next(rows)
+            proxy.arm(Fault("stall"))
+            began = time.monotonic()
+            rows.close()  # type: ignore[attr-defined]
+            assert time.monotonic() - began < 5
