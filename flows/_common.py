@@ -66,6 +66,12 @@ def projects_run_name() -> str:
     return f"{flow_run.flow_name}/{' '.join(values.get('projects') or ['*'])}/{when}"
 
 
+def due_run_name() -> str:
+    """`alerts/2025-09-13 14:45`: the flow, and the minute, UTC, at which it was due."""
+    due = flow_run.scheduled_start_time or datetime.now(UTC)
+    return f"{flow_run.flow_name}/{due.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
 def artifact_key(*parts: str) -> str:
     """A key of the letters Prefect allows, which keeps projects apart that differ in other letters."""
     name = "-".join(parts)

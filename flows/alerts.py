@@ -15,7 +15,7 @@ from lse.pipeline.common import counted
 from lse.resources import Resources
 
 
-@flow(name="alerts", persist_result=False)
+@flow(name="alerts", flow_run_name=_common.due_run_name, persist_result=False)
 def tell_alerts(block: str | None = None, expiry_days: int = 7) -> State[Any]:
     """Tell what is failed, partial, missing, differing, about to expire or quarantined; each cause once.
 

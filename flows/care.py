@@ -1,4 +1,4 @@
-"""The flows `verify-rotation` and `prune`: what keeps an archive sound and small."""
+"""The flows `verify-rotation`, `drill` and `prune`: what keeps an archive sound and small."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,8 @@ from lse import pipeline
 from lse.errors import LseError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline.common import counted, sized
+from lse.pipeline.drilling import Drill, Drilled
+from lse.pipeline.drilling import drill as restore_some
 from lse.resources import Resources
 
 Copy = Literal["files", "zip", "target"]
@@ -24,6 +26,11 @@ def _rotation_name() -> str:
     values = flow_run.parameters
     parts = values.get("parts") or 30
     return f"verify-rotation/{values.get('part') or _part(parts)} of {parts}"
+
+
+def _drill_name() -> str:
+    """`drill/2025-09-13`: the day on which it was due."""
+    return f"drill/{_common.due_date()}"
 
 
 def _prune_name() -> str:
@@ -73,6 +80,40 @@ def find_rotation(projects: list[str], part: int, parts: int) -> list[ProjectDay
     """The archived days that belong to this part."""
     with _days.opened() as resources:
         return pipeline.rotation(resources, _archived(resources, projects), part, parts)
+
+
+@flow(name="drill", flow_run_name=_drill_name, persist_result=False)
+def drill(
+    count: Annotated[int, Field(ge=1)] = 3, seed: Annotated[int, Field(ge=0)] | None = None
+) -> State[Any]:
+    """Restore archives chosen at random into a scratch place, and compare them with what is live.
+
+    Args:
+        count: So many archived days are restored.
+        seed: Choose the days of an earlier drill again.
+    """
+    try:
+        done = restore_and_compare(count, seed)
+    except LseError as error:
+        return _common.final_state([_common.failure(error)])
+    create_table_artifact(
+        key="drill",
+        table=[_restored(each) for each in done.days[: _days.SHOWN]],
+        description=f"Archives that were restored, chosen by the seed {done.seed}",
+    )
+    message = f"{counted(len(done.days), 'day')} restored, seed {done.seed}"
+    if done.sound:
+        return Completed(message=message)
+    wrong = [each for each in done.days if each.problems]
+    first = f"{wrong[0].project}/{wrong[0].date}: {'; '.join(wrong[0].problems)}"
+    return Failed(message=f"{message}; {counted(len(wrong), 'day')} came back otherwise, first {first}")
+
+
+@task(name="restore and compare", **_common.STEP)
+def restore_and_compare(count: int, seed: int | None) -> Drill:
+    """What came of restoring so many days."""
+    with _days.opened() as resources:
+        return restore_some(resources, count, seed)
 
 
 @flow(name="prune", flow_run_name=_prune_name, persist_result=False)
@@ -143,4 +184,14 @@ def _row(each: pipeline.Pruned) -> dict[str, Any]:
         "bytes": each.bytes,
         "left": each.left,
         "stays because": each.reason,
+    }
+
+
+def _restored(each: Drilled) -> dict[str, Any]:
+    return {
+        "project": each.project,
+        "date": each.date,
+        "from": each.source,
+        "runs": each.runs,
+        "problems": "; ".join(each.problems),
     }

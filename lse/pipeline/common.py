@@ -17,6 +17,9 @@ from lse.resources import Resources
 
 logger = logging.getLogger(__name__)
 
+IMPORTED = "import"
+"""What the fetch record of an imported day names as its source"""
+
 
 def no_progress(done: int, total: int | None) -> None:
     """Progress that nobody watches."""
@@ -133,7 +136,8 @@ def is_empty(resources: Resources, day: ProjectDay) -> bool:
 
 
 def fetch_facts(record: FetchRecord) -> dict[str, Any]:
-    """What the ledger keeps of a fetch."""
+    """What the ledger keeps of a fetch, or of an import, which proves nothing and has not failed either."""
+    failed = not record.complete and record.source != IMPORTED
     return {
         "fetched_at": record.time,
         "api": record.source,
@@ -144,8 +148,8 @@ def fetch_facts(record: FetchRecord) -> dict[str, Any]:
         "feedback": record.feedback,
         "server_runs": record.server_runs,
         "server_traces": record.server_traces,
-        "failed_step": None if record.complete else "fetch",
-        "failure": None if record.complete else record.reason,
+        "failed_step": "fetch" if failed else None,
+        "failure": record.reason if failed else None,
     }
 
 

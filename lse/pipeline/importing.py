@@ -20,6 +20,7 @@ from lse.errors import DifferencesFound, IncompleteError, UsageError
 from lse.models import Progress, ProjectDay, StepResult, Trace, content_hash
 from lse.models.results import State
 from lse.pipeline.common import (
+    IMPORTED,
     as_fetched,
     counted,
     is_empty,
@@ -31,9 +32,6 @@ from lse.pipeline.common import (
 from lse.pipeline.loading import load
 from lse.resources import Resources
 from lse.store.importing import EarlierTable, Version, forget_day, remove_imported
-
-SOURCE = "import"
-"""What the fetch record of an imported day names as its source"""
 
 RUNS_PER_SECOND = 600
 """What an import reads, writes, loads and proves; measured with runs of 8 kB on two busy cores"""
@@ -282,14 +280,14 @@ def _record(batch: Batch, day: ProjectDay, folder: Path, done: DayDone, held: _H
     if before is not None and before.content_sha256 == content:
         return
     add_to_log(folder, LogEntry(batch.began, done.added, done.changed, 0, done.feedback, content))
-    if before is not None and before.source != SOURCE:
+    if before is not None and before.source != IMPORTED:
         write_fetch_record(folder, replace(before, content_sha256=content))
         return
     record = FetchRecord(
         project=day.project,
         project_id="",
         date=day.day.isoformat(),
-        source=SOURCE,
+        source=IMPORTED,
         fetched_at=batch.began,
         complete=False,
         reason=_UNPROVED,

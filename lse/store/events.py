@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "sweep.finished": ("info", "A sweep of the day ended; the seconds and the outcome of each step."),
     "day.fetched": ("info", "A fetch proved that no run is missing."),
     "day.partial": ("warning", "A fetch ended without that proof."),
+    "day.imported": ("info", "What an earlier tool left of the day was brought in; nothing proves it whole."),
     "day.packed": ("info", "The day's zip was written or found unchanged."),
     "day.uploaded": ("info", "The zip was proved to be in the target."),
     "day.loaded": ("info", "The day was loaded into the store."),
@@ -139,6 +140,8 @@ def _told(columns: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
     if columns.get("fetched_at") and "complete" in columns:
         if columns["complete"]:
             yield "day.fetched", "fetch", of("runs", "traces", "feedback", "walks", "api")
+        elif columns.get("api") == "import":
+            yield "day.imported", "import", of("runs", "traces", "feedback")
         else:
             yield "day.partial", "fetch", {**of("runs", "server_runs"), "message": columns.get("failure")}
     elif columns.get("failed_step"):

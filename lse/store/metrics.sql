@@ -24,7 +24,7 @@ left join (
     select case
         when failed_step is not null then 'failed'
         when differences > 0 then 'differs'
-        when complete is false then 'partial'
+        when complete is false and api is distinct from 'import' then 'partial'
         when complete and verified_at >= fetched_at then 'verified'
         when complete then 'fetched'
         else 'imported'

@@ -153,15 +153,18 @@ def test_a_backfill_takes_each_day_of_its_range_and_says_so_in_its_name(configur
     assert name == "backfill/chat-research/2025-09-13 to 2025-09-14"
 
 
-def test_a_rotation_compares_its_part_and_prune_says_what_would_go(configured: Lse) -> None:
-    from flows.care import prune, verify_rotation
+def test_a_rotation_compares_its_part_a_drill_restores_and_prune_says_what_would_go(configured: Lse) -> None:
+    from flows.care import drill, prune, verify_rotation
 
     configured("archive", "full-sweep", "-p", PROJECT, "-d", LAST_DAY.isoformat())
 
     compared = verify_rotation(parts=1, return_state=True)
+    drilled = drill(count=1, seed=5, return_state=True)
     pruned = prune(keep_days=30, max_share=100, return_state=True)
 
     assert (compared.type.value, compared.message) == ("COMPLETED", "1 project days done")
+    assert (drilled.type.value, drilled.message) == ("COMPLETED", "1 day restored, seed 5")
+    assert '"from": "target"' in artifacts("drill")[0].data
     assert pruned.type.value == "COMPLETED"
     assert pruned.message.startswith("1 day, ")
     assert pruned.message.endswith(" would go to the trash")

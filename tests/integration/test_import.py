@@ -5,7 +5,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from lse.pipeline import importing as pipeline
 from lse.pipeline import load, pack, verify
 from lse.resources import Resources
 from lse.settings import load_settings
+from lse.store.events import Events
 
 CHAT = ProjectDay("chat", date(2025, 9, 13))
 REVIEW = ProjectDay("Token Review", CHAT.day)
@@ -220,6 +221,18 @@ def test_an_imported_day_is_not_said_to_be_complete(place: Place) -> None:
     )
     assert record.reason == "imported; nothing proves that no run is missing"
     assert [entry.added for entry in read_log(place.data / "chat" / "2025-09-13")] == [6]
+    assert set(place.execute("select complete, failed_step, failure from project_days")) == {
+        (False, None, None)
+    }
+
+
+def test_an_import_is_told_as_an_event_and_is_no_failure(place: Place) -> None:
+    write_folder(place.old, one_day())
+    place.bring_in()
+
+    told = place.execute("select kind, severity, step, data from events where project = 'chat'")
+    assert ("day.imported", "info", "import", {"runs": 6, "traces": 2, "feedback": 1}) in told
+    assert Events(place.url).failures(datetime(2025, 1, 1, tzinfo=UTC)) == []
 
 
 def test_an_imported_day_is_packed_and_verified_like_any_other(place: Place) -> None:
