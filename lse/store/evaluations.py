@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from lse.store.connection import connect, translated
+from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 
 _LARGEST_ANSWER = 1_000_000
 
@@ -50,12 +50,12 @@ class EvaluationRequest:
 def record(url: str, request: EvaluationRequest) -> None:
     """Write down `request`, or what became of it. Errors as those of the store."""
     answer = request.answer and request.answer.replace("\0", "\ufffd")[:_LARGEST_ANSWER]
-    with translated(), connect(url) as connection:
+    with translated(), connect(url) as connection, deadline(connection, STATEMENT_TIMEOUT):
         connection.execute(_RECORD, {**asdict(request), "answer": answer})
 
 
 def latest(url: str, limit: int = 20) -> list[EvaluationRequest]:
     """The last requests, the latest first."""
-    with translated(), connect(url) as connection:
+    with translated(), connect(url) as connection, deadline(connection, STATEMENT_TIMEOUT):
         cursor = connection.cursor(row_factory=class_row(EvaluationRequest))
         return cursor.execute(_LATEST, {"limit": limit}).fetchall()

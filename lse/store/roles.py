@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from lse.store.connection import connect, translated
+from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import QUERIES
 
 _MAKE = """
@@ -44,7 +44,7 @@ def role_statements(url: str, runtime: str, readonly: str) -> list[str]:
 
     Whoever owns the tables of `lse` runs them, with the right to create roles.
     """
-    with translated(), connect(url) as connection:
+    with translated(), connect(url) as connection, deadline(connection, STATEMENT_TIMEOUT):
         maintenance = _MAINTENANCE if connection.info.server_version >= 170_000 else ""
         [(database, schema)] = connection.execute(QUERIES["place"]).fetchall()
         wanted = ((runtime, _BOTH + _RUNTIME + maintenance), (readonly, _BOTH + _READONLY))
@@ -58,7 +58,12 @@ def role_statements(url: str, runtime: str, readonly: str) -> list[str]:
 def apply_roles(url: str, runtime: str, readonly: str) -> None:
     """Run `role_statements`, all or none. Raises `AccessError` when the role at `url` may not."""
     statements = role_statements(url, runtime, readonly)
-    with translated(), connect(url, autocommit=False) as connection:
+    with (
+        translated(),
+        connect(url) as connection,
+        deadline(connection, STATEMENT_TIMEOUT),
+        connection.transaction(),
+    ):
         for statement in statements:
             connection.execute(statement.encode())
 

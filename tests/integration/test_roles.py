@@ -15,6 +15,7 @@ from lse.reports import Request, find_report
 from lse.store import LoadResult, Store
 from lse.store.reading import Reader
 from lse.store.roles import apply_roles, role_statements
+from lse.store.scratch import scratch_schema
 
 
 @pytest.fixture
@@ -119,3 +120,20 @@ def test_a_role_name_is_a_name_and_no_sql(database_url: str) -> None:
 def test_only_who_may_create_roles_makes_them(roles: dict[str, str]) -> None:
     with pytest.raises(AccessError):
         apply_roles(roles["runtime"], "somebody", "somebody_else")
+
+
+def test_a_drill_needs_one_right_more_names_it_and_runs_with_it(
+    database_url: str, roles: dict[str, str]
+) -> None:
+    role, database = (conninfo.conninfo_to_dict(roles["runtime"])[name] for name in ("user", "dbname"))
+    with pytest.raises(ConfigurationError) as refused, scratch_schema(roles["runtime"]):
+        pass
+    assert refused.value.message == (
+        f"The role {role} may not create a schema in the database {database}, and a drill needs one."
+    )
+    grant = f'grant create on database "{database}" to "{role}"'
+    assert (refused.value.exit_code, refused.value.hint) == (7, f"Have the database's owner run: {grant}")
+    with psycopg.connect(database_url) as owner:
+        owner.execute(grant.encode())
+    with scratch_schema(roles["runtime"]) as scratch:
+        assert Store(scratch).load(DAY, [trace(run(1))]) == LoadResult(inserted=1)
