@@ -64,7 +64,7 @@ def verify_rotation(
 
     def compare(resources: Resources, day: ProjectDay) -> list[StepResult]:
         with resources.lock(day):
-            return [pipeline.verify(resources, day, deep=deep)]
+            return [pipeline.run_step("verify", resources, day, deep=deep)]
 
     try:
         days = find_rotation(projects, part or _part(parts), parts)

@@ -14,6 +14,7 @@ from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
 from lse.pipeline.pruning import stays_pruned
 from lse.pipeline.target_copy import recipients
+from lse.pipeline.tracing import span
 from lse.pipeline.verifying import verify
 from lse.resources import Resources
 from lse.sources import Project, Window
@@ -40,7 +41,9 @@ def run_step(
     step: str, resources: Resources, day: ProjectDay, progress: Progress = no_progress, **flags: int
 ) -> StepResult:
     """Run the step called `step`, with its own `flags`. When it succeeds, the ledger forgets its failure."""
-    result = _FUNCTIONS[step](resources, day, progress, **flags)
+    with span(step, day) as tell:
+        result = _FUNCTIONS[step](resources, day, progress, **flags)
+        tell(result)
     if not result.exit_code:
         forget_failure(resources, day, step)
     return result
@@ -67,7 +70,7 @@ def full_sweep(
         # What makes every upload fail shows before anything is done.
         resources.require_target()
         recipients(resources.settings)
-    with resources.lock(day):
+    with span("full-sweep", day), resources.lock(day):
         happened(resources, "sweep.started", day)
         for step in STEPS:
             results[step] = _sweep_step(step, resources, day, skip, force, results, run)
