@@ -23,22 +23,32 @@ def alerts(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what failed, is partial, missing, differs, expires soon or is quarantined; exit code 3 if any."""
-    from lse.pipeline.alerts import alerts as look
+    """Show what failed, is partial, missing, differs, expires soon or is quarantined; exit code 3 if any.
+
+    What is known here comes first. Then LangSmith is asked, for half a minute at most, what it deletes soon.
+    """
+    from lse.pipeline.alerts import expiry_alerts, local_alerts
 
     with resources() as opened:
-        found = look(opened, expiry_days=expiry_days)
+        found = local_alerts(opened)
+        _print([] if json else found)
+        soon = expiry_alerts(opened, expiry_days)
+        _print([] if json else soon)
+        found += soon
         if notify:
             _notify(opened, found)
     code = DifferencesFound.exit_code if found else 0
     if json:
         print_json({"exit_code": code, "alerts": list(map(asdict, found))})
-    for alert in [] if json else found:
-        print_line(alert.text)
-        tell(f"    {alert.command}")
-    if not found and not json:
+    elif not found:
         print_line("nothing needs you")
     raise typer.Exit(code)
+
+
+def _print(found: "list[Alert]") -> None:
+    for alert in found:
+        print_line(alert.text)
+        tell(f"    {alert.command}")
 
 
 def _notify(opened: "Resources", found: "list[Alert]") -> None:

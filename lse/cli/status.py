@@ -32,26 +32,29 @@ def status(
 ) -> None:
     """Show what of each project is archived, partial, missing or open, and what LangSmith deletes next.
 
-    The health score has 40 points for days proved complete, 20 for uploads, 20 for copies compared and equal,
-    10 for an empty quarantine, and 10 when no step failed last. Exit code 3 below --min-score, else 4 when a
-    day is partial or missing.
+    The health score has 40 points for days proved complete, from the first archived one to yesterday, 20 for
+    uploads, 20 for copies compared and equal, each times the share of days that have it; 10 for an empty
+    quarantine, and 10 when no step failed last. Exit code 3 below --min-score, else 4 when a day is partial
+    or missing.
     """
-    from lse.pipeline import archived_projects, statuses
+    from lse.pipeline import archived_projects, ask_expiry, require_known, statuses
     from lse.pipeline.drilling import last_drill
 
     with resources() as opened:
         there = archived_projects(opened)
         names = choose(project, False, lambda: there) if project else sorted(there)
-        found = statuses(opened, names, expiry=expiry)
+        require_known(names, there)
+        found = statuses(opened, names)
         drilled = last_drill(opened.settings.state_dir)
+        if not json:
+            _print(found, drilled)
+        if expiry:
+            found = ask_expiry(opened, found).statuses
+            _print_vanishing([] if json else found)
     code = _exit_code(found, min_score)
     if json:
         last = asdict(drilled) if drilled else None
         print_json({"exit_code": code, "projects": list(map(asdict, found)), "last_drill": last})
-    else:
-        _print(found)
-        if any(each.first_day for each in found):
-            print_line(f"last drill: {_drilled(drilled)}")
     raise typer.Exit(code)
 
 
@@ -62,14 +65,24 @@ def _exit_code(found: Sequence["ProjectStatus"], min_score: int) -> int:
     return 0 if all(each.whole for each in found) else IncompleteError.exit_code
 
 
-def _print(found: Sequence["ProjectStatus"]) -> None:
-    for each in found:
-        print_line(each.project)
-        for name, text in _lines(each):
-            print_line(f"  {name:<18} {text}")
-    if not any(each.first_day for each in found):
+def _print(found: Sequence["ProjectStatus"], drilled: "Drill | None") -> None:
+    if not found:
         print_line("nothing is archived yet")
         tell("    Begin with: lse archive full-sweep --project NAME --last 7d")
+        return
+    for each in found:
+        print_line(each.project)
+        for name, text in [*_lines(each), *_vanishing(each)]:
+            print_line(f"  {name:<18} {text}")
+    print_line(f"last drill: {_drilled(drilled)}")
+
+
+def _print_vanishing(found: Sequence["ProjectStatus"]) -> None:
+    """What LangSmith said when it was asked, which takes its time."""
+    for each in found:
+        print_line(f"{each.project}, as LangSmith says")
+        for name, text in list(_vanishing(each)) or [("vanishes next", "nothing that is not archived")]:
+            print_line(f"  {name:<18} {text}")
 
 
 def _lines(each: "ProjectStatus") -> Iterator[tuple[str, str]]:
@@ -77,14 +90,19 @@ def _lines(each: "ProjectStatus") -> Iterator[tuple[str, str]]:
     yield "last complete day", f"{each.last_complete or 'none'}{behind}"
     yield "open", _ranges(each.open)
     yield "partial", _ranges(each.partial)
+    yield "not proved", _ranges(each.unproved)
     yield "missing", _ranges(each.missing)
     yield "quarantined", "unknown" if each.quarantined is None else f"{each.quarantined:,}"
     yield "never uploaded", _ranges(each.not_uploaded)
     yield "never verified", _ranges(each.not_verified)
+    yield "copies differ", _ranges(each.differing)
     yield "last failure", each.failure or "none"
     yield "health", f"{each.health.score} of 100"
     for part in each.health.parts:
         yield f"  {part.name}", f"{part.points} of {part.of}: {part.why}"
+
+
+def _vanishing(each: "ProjectStatus") -> Iterator[tuple[str, str]]:
     for item in each.vanishing[:_SHOWN]:
         yield (
             "vanishes next",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lse.pipeline.restoring import days_of_trace, restore, restore_trace
     from lse.pipeline.status import ProjectStatus, statuses
     from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
+    from lse.pipeline.vanishing import ask_expiry
     from lse.pipeline.verifying import verify
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "RunStep",
     "answer",
     "archived_projects",
+    "ask_expiry",
     "days_of_trace",
     "due_days",
     "exit_code",
@@ -72,6 +74,7 @@ _HOMES = {
     "restoring": "days_of_trace restore restore_trace",
     "status": "ProjectStatus statuses",
     "sweeping": "STEPS RunStep exit_code full_sweep run_step",
+    "vanishing": "ask_expiry",
     "verifying": "verify",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -12,7 +12,8 @@ from lse.models import ProjectDay
 from lse.models.fingerprint import fingerprint
 from lse.pipeline.common import counted, options, settles_at
 from lse.pipeline.projects import archived_projects
-from lse.pipeline.status import ProjectStatus, known_days, statuses
+from lse.pipeline.status import ProjectStatus, Vanishing, known_days, statuses
+from lse.pipeline.vanishing import ask_expiry
 from lse.resources import Resources
 from lse.store import LedgerEntry
 from lse.store.events import Events
@@ -35,18 +36,31 @@ class Alert:
     """What to type next"""
 
 
-def alerts(resources: Resources, *, expiry_days: int = 7, ask: bool = True) -> list[Alert]:
-    """What is wrong now: failed, partial and missing days, differences, traces that LangSmith deletes within
-    `expiry_days`, runs set aside since yesterday, and a day with far more errors than usual.
+def alerts(resources: Resources, *, expiry_days: int = 7) -> list[Alert]:
+    """What is wrong now: all of `local_alerts`, and of `expiry_alerts`."""
+    return local_alerts(resources) + expiry_alerts(resources, expiry_days)
 
-    With `ask`, LangSmith is asked when it deletes what is not archived. Needs the store.
-    """
+
+def local_alerts(resources: Resources) -> list[Alert]:
+    """What is wrong by what is known here: failed, partial and missing days, differences, runs set aside
+    since yesterday, and a day with far more errors than usual. Needs the store."""
     resources.store  # noqa: B018 - reachable and migrated, or said what to do
     known = known_days(resources)
     found = [alert for entries in known.values() for alert in _of_entries(resources, entries)]
-    for status in statuses(resources, sorted(archived_projects(resources)), expiry=ask):
-        found += _of_status(resources, status, expiry_days)
+    for status in _all_statuses(resources):
+        found += _of_status(resources, status)
     return found + _of_store(resources)
+
+
+def expiry_alerts(resources: Resources, expiry_days: int) -> list[Alert]:
+    """What LangSmith deletes within `expiry_days` though it is not archived, of which it is asked."""
+    within = timedelta(days=expiry_days)
+    outlook = ask_expiry(resources, _all_statuses(resources), within=within)
+    return [
+        _expires(status, soon[0])
+        for status in outlook.statuses
+        if (soon := [each for each in status.vanishing if each.expires_at < resources.now() + within])
+    ]
 
 
 def new_alerts(resources: Resources, found: Sequence[Alert]) -> list[Alert]:
@@ -119,20 +133,25 @@ def _about(kind: str, entries: Sequence[LedgerEntry], what: str, command: str) -
     return Alert(f"{kind}/{last.day}", text, command)
 
 
-def _of_status(resources: Resources, status: ProjectStatus, expiry_days: int) -> Iterator[Alert]:
-    if status.missing or (status.lag or 0) >= _BEHIND_DAYS:
+def _all_statuses(resources: Resources) -> list[ProjectStatus]:
+    return statuses(resources, sorted(archived_projects(resources)))
+
+
+def _of_status(resources: Resources, status: ProjectStatus) -> Iterator[Alert]:
+    day_before = resources.now().date() - timedelta(days=_BEHIND_DAYS)
+    if any(day <= day_before for day in status.missing) or (status.lag or 0) >= _BEHIND_DAYS:
         last = status.last_complete
-        missing = f", {counted(len(status.missing), 'day')} before it missing" if status.missing else ""
+        missing = f", {counted(len(status.missing), 'day')} missing" if status.missing else ""
         text = f"{status.project}: the last complete day is {last}{missing}"
         yield Alert(f"behind/{status.project}/{last}", text, _sweep(status.project))
-    limit = resources.now() + timedelta(days=expiry_days)
-    soon = [each for each in status.vanishing if each.expires_at < limit]
-    if soon:
-        text = (
-            f"{status.project}: LangSmith deletes traces of {soon[0].day} that are not archived"
-            f" from {soon[0].expires_at:%Y-%m-%d %H:%M} UTC on"
-        )
-        yield Alert(f"expiry/{status.project}/{soon[0].day}", text, _sweep(status.project))
+
+
+def _expires(status: ProjectStatus, first: Vanishing) -> Alert:
+    text = (
+        f"{status.project}: LangSmith deletes traces of {first.day} that are not archived"
+        f" from {first.expires_at:%Y-%m-%d %H:%M} UTC on"
+    )
+    return Alert(f"expiry/{status.project}/{first.day}", text, _sweep(status.project))
 
 
 def _of_store(resources: Resources) -> list[Alert]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from lse.models import ProjectDay
 from lse.pipeline.common import settles_at
-from lse.pipeline.status import known_days
+from lse.pipeline.status import is_archived, known_days
 from lse.resources import Resources
 from lse.store import LedgerEntry
 
@@ -66,7 +66,7 @@ def rotation(resources: Resources, projects: Iterable[str] | None, part: int, pa
     return [
         entry.day
         for entry in entries
-        if _is_archived(entry) and entry.run_date.toordinal() % parts == part % parts
+        if is_archived(entry) and entry.run_date.toordinal() % parts == part % parts
     ]
 
 
@@ -82,7 +82,7 @@ def _due(
 def _candidates(resources: Resources, known: Mapping[date, LedgerEntry], before: date) -> list[date]:
     """The days before `before` that are known, follow one that is archived, or have not settled."""
     unsettled = resources.settings.settle_hours // 24 + 1
-    archived = [day for day, entry in known.items() if _is_archived(entry)]
+    archived = [day for day, entry in known.items() if is_archived(entry)]
     first = min([*archived, before - timedelta(days=unsettled)])
     days = {first + timedelta(days=n) for n in range((before - first).days)}
     return sorted(day for day in days | set(known) if day < before)
@@ -93,7 +93,7 @@ def _reason(resources: Resources, day: ProjectDay, entry: LedgerEntry | None) ->
     settles = settles_at(resources, day)
     if settles > resources.now():
         return "recent"
-    if entry is None or not (_is_archived(entry) or entry.failed_step):
+    if entry is None or not (is_archived(entry) or entry.failed_step):
         return "missing"
     if entry.complete is False:
         return "partial"
@@ -106,7 +106,3 @@ def _reason(resources: Resources, day: ProjectDay, entry: LedgerEntry | None) ->
     if entry.fetched_at and entry.runs and (not entry.verified_at or entry.verified_at < entry.fetched_at):
         return "unproved"
     return None
-
-
-def _is_archived(entry: LedgerEntry) -> bool:
-    return bool(entry.fetched_at or entry.packed_at or entry.loaded_at)

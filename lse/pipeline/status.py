@@ -1,24 +1,16 @@
 """`statuses`: how far the archive of each project has come, what is missing, and what vanishes next."""
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from lse.archive.catalogue import fetch_records
 from lse.archive.fetch_record import read_fetch_record
-from lse.errors import TemporaryError
 from lse.models import ProjectDay
 from lse.pipeline.common import fetch_facts, settles_at
-from lse.pipeline.health import Health, health
+from lse.pipeline.health import NOTHING, Figures, Health, health
 from lse.resources import Resources
-from lse.sources import Window
 from lse.store import LedgerEntry
-
-logger = logging.getLogger(__name__)
-
-_SHORTEST_RETENTION = timedelta(days=14)
-"""How long LangSmith keeps traces of its base tier (LangSmith's documentation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +24,10 @@ class Vanishing:
 
 @dataclass(frozen=True, slots=True)
 class ProjectStatus:
-    """The state of one project's archive; days ascend."""
+    """The state of one project's archive; days ascend.
+
+    Each day from the first archived one to yesterday is complete, partial, unproved or missing.
+    """
 
     project: str
     first_day: date | None
@@ -42,18 +37,23 @@ class ProjectStatus:
     lag: int | None
     """How many days that are over came after it"""
     open: tuple[date, ...]
-    """Days proved complete before they settled; the next sweep fetches them again"""
+    """Today, and days proved complete before they settled: the next sweep fetches them again"""
     partial: tuple[date, ...]
     """Days whose last fetch was not proved complete"""
+    unproved: tuple[date, ...]
+    """Days that are archived without a fetch that could prove them complete, as after an import"""
     missing: tuple[date, ...]
-    """Days between the first and the last archived one that were never archived"""
+    """Days that were never archived"""
     quarantined: int | None
-    """Runs that could not be loaded; this and the next two are None when the ledger cannot be read"""
+    """Runs that could not be loaded; this and the next three are None when the ledger cannot be read"""
     not_uploaded: tuple[date, ...] | None
-    """Days with runs that were never uploaded"""
+    """Days with runs that were never uploaded; none when no target is set"""
     not_verified: tuple[date, ...] | None
     """Days with runs whose copies were never compared"""
+    differing: tuple[date, ...] | None
+    """Days whose last comparison found differences"""
     health: Health
+    """Its score; it counts the days listed here, and no others"""
     failure: str | None
     """The last day on which a step failed, the step, and why"""
     vanishing: tuple[Vanishing, ...]
@@ -65,18 +65,13 @@ class ProjectStatus:
         return not self.partial and not self.missing
 
 
-def statuses(resources: Resources, projects: Iterable[str], *, expiry: bool = False) -> list[ProjectStatus]:
+def statuses(resources: Resources, projects: Iterable[str]) -> list[ProjectStatus]:
     """The status of each of `projects`, from the ledger and from the fetch records beside the trace files.
 
-    With `expiry`, the source is asked what of the days that are not archived it deletes when, and a source
-    that does not answer is warned of; else only what the last fetch of partial days said is known.
+    The source is not asked: of what vanishes next, only what the last fetch of partial days said is known.
     """
     entries = known_days(resources)
-    found = []
-    for project in projects:
-        status = _status(resources, project, entries.get(project, []))
-        found.append(replace(status, vanishing=tuple(_radar(resources, status, expiry))))
-    return found
+    return [_status(resources, project, entries.get(project, [])) for project in projects]
 
 
 def known_days(resources: Resources) -> dict[str, list[LedgerEntry]]:
@@ -96,73 +91,102 @@ def known_days(resources: Resources) -> dict[str, list[LedgerEntry]]:
 
 def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) -> ProjectStatus:
     yesterday = resources.now().date() - timedelta(days=1)
-    archived = [entry.run_date for entry in entries if entry.fetched_at or entry.packed_at or entry.loaded_at]
-    complete = [entry for entry in entries if entry.complete]
-    last = max((entry.run_date for entry in complete), default=None)
-    with_runs = [entry for entry in entries if entry.runs or entry.packed_at or entry.loaded_at]
-    known = resources.ledger is not None
-    return ProjectStatus(
+    over = [entry for entry in entries if entry.run_date <= yesterday]
+    archived = [entry.run_date for entry in entries if is_archived(entry)]
+    first, last = min(archived, default=None), max((e.run_date for e in entries if e.complete), default=None)
+    partial = tuple(entry.run_date for entry in over if entry.complete is False)
+    status = ProjectStatus(
         project,
-        first_day=min(archived, default=None),
+        first_day=first,
         last_complete=last,
         lag=max(0, (yesterday - last).days) if last else None,
-        open=tuple(entry.run_date for entry in complete if _is_open(resources, entry)),
-        partial=tuple(entry.run_date for entry in entries if entry.complete is False),
-        missing=tuple(_gaps(archived)),
-        quarantined=sum(entry.quarantined or 0 for entry in entries) if known else None,
-        not_uploaded=tuple(e.run_date for e in with_runs if not e.uploaded_at) if known else None,
-        not_verified=tuple(e.run_date for e in with_runs if not e.verified_at) if known else None,
-        health=health(entries, yesterday, ledger=known, target=resources.settings.target is not None),
-        failure=next(map(_failure, (entry for entry in reversed(entries) if entry.failed_step)), None),
-        vanishing=(),
+        open=tuple(entry.run_date for entry in entries if _is_open(resources, entry, yesterday)),
+        partial=partial,
+        unproved=tuple(entry.run_date for entry in over if entry.complete is None and is_archived(entry)),
+        missing=tuple(day for day in _days(first, yesterday) if day not in {*archived, *partial}),
+        quarantined=None,
+        not_uploaded=None,
+        not_verified=None,
+        differing=None,
+        health=NOTHING,
+        failure=next((_failure(entry) for entry in reversed(entries) if entry.failed_step), None),
+        vanishing=_as_fetched(resources, project, partial),
+    )
+    if resources.ledger is not None:
+        status = _with_copies(status, entries, target=resources.settings.target is not None)
+    return _with_health(status, entries, yesterday, target=resources.settings.target is not None)
+
+
+def _with_copies(status: ProjectStatus, entries: Sequence[LedgerEntry], *, target: bool) -> ProjectStatus:
+    """`status` with what only the ledger knows."""
+    with_runs = _with_runs(entries)
+    return replace(
+        status,
+        quarantined=sum(entry.quarantined or 0 for entry in entries),
+        not_uploaded=tuple(e.run_date for e in with_runs if target and not e.uploaded_at),
+        not_verified=tuple(e.run_date for e in with_runs if not e.verified_at),
+        differing=tuple(e.run_date for e in with_runs if e.verified_at and e.differences),
     )
 
 
-def _is_open(resources: Resources, entry: LedgerEntry) -> bool:
-    return entry.fetched_at is not None and entry.fetched_at < settles_at(resources, entry.day)
+def _with_health(
+    status: ProjectStatus, entries: Sequence[LedgerEntry], yesterday: date, *, target: bool
+) -> ProjectStatus:
+    """`status` with the score of what it lists."""
+    if status.first_day is None:
+        return status
+    figures = Figures(
+        status.first_day,
+        days=len(_days(status.first_day, yesterday)),
+        incomplete=len({*status.partial, *status.unproved, *status.missing}),
+        with_runs=len(_with_runs(entries)),
+        not_uploaded=_number(status.not_uploaded),
+        not_equal=_number(status.not_verified, status.differing),
+        quarantined=status.quarantined,
+        failed=sum(entry.failed_step is not None for entry in entries),
+    )
+    return replace(status, health=health(figures, target=target))
+
+
+def _number(*listed: tuple[date, ...] | None) -> int | None:
+    """How many days there are in all; None when that is unknown."""
+    known = [days for days in listed if days is not None]
+    return sum(map(len, known)) if len(known) == len(listed) else None
+
+
+def is_archived(entry: LedgerEntry) -> bool:
+    """Whether anything of the day was ever archived."""
+    return bool(entry.fetched_at or entry.packed_at or entry.loaded_at)
+
+
+def _with_runs(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    return [entry for entry in entries if entry.runs or entry.packed_at or entry.loaded_at]
+
+
+def _is_open(resources: Resources, entry: LedgerEntry, yesterday: date) -> bool:
+    if entry.fetched_at is None:
+        return False
+    settles = settles_at(resources, entry.day)
+    return entry.run_date > yesterday or (entry.complete is True and entry.fetched_at < settles)
 
 
 def _failure(entry: LedgerEntry) -> str:
     return f"{entry.run_date} {entry.failed_step}: {entry.failure}"
 
 
-def _gaps(days: Sequence[date]) -> Iterator[date]:
-    """The days between the first and the last of `days` that are not among them."""
-    there = set(days)
-    if there:
-        first = min(there)
-        for number in range((max(there) - first).days):
-            if (day := first + timedelta(days=number)) not in there:
-                yield day
+def _days(first: date | None, last: date) -> list[date]:
+    """Each day from `first` to `last`, both included."""
+    if first is None:
+        return []
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
-def _radar(resources: Resources, status: ProjectStatus, ask: bool) -> list[Vanishing]:
-    """What is not wholly archived and vanishes, the soonest first."""
-    if ask:
-        try:
-            return _by_time(_at_source(resources, status))
-        except TemporaryError as error:
-            logger.warning("What vanishes next is known from earlier fetches only: %s", error)
-    records = [
-        (day, read_fetch_record(resources.folder(ProjectDay(status.project, day)))) for day in status.partial
-    ]
-    return _by_time(Vanishing(day, record.expiry) for day, record in records if record and record.expiry)
+def _as_fetched(resources: Resources, project: str, days: Iterable[date]) -> tuple[Vanishing, ...]:
+    """What vanishes of `days`, as their last fetch was told."""
+    records = [(day, read_fetch_record(resources.folder(ProjectDay(project, day)))) for day in days]
+    return by_time(Vanishing(day, record.expiry) for day, record in records if record and record.expiry)
 
 
-def _at_source(resources: Resources, status: ProjectStatus) -> Iterator[Vanishing]:
-    """Asks for each day that is partial, missing, or later than what is archived."""
-    project = resources.source.project(status.project)
-    for day in (ProjectDay(status.project, day) for day in _unarchived(resources, status)):
-        if expires_at := resources.source.first_expiry(Window(project, day.start, day.end)):
-            yield Vanishing(day.day, expires_at)
-
-
-def _unarchived(resources: Resources, status: ProjectStatus) -> list[date]:
-    today = resources.now().date()
-    begin = status.last_complete or today - _SHORTEST_RETENTION - timedelta(days=1)
-    later = {begin + timedelta(days=n) for n in range(1, (today - begin).days)}
-    return sorted(later | {*status.partial, *status.missing})
-
-
-def _by_time(found: Iterable[Vanishing]) -> list[Vanishing]:
-    return sorted(found, key=lambda item: (item.expires_at, item.day))
+def by_time(found: Iterable[Vanishing]) -> tuple[Vanishing, ...]:
+    """`found`, the soonest first."""
+    return tuple(sorted(found, key=lambda item: (item.expires_at, item.day)))

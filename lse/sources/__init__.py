@@ -121,8 +121,13 @@ class Source(Protocol):
         """Release connections."""
 
 
-def open_source(settings: Settings, rates: "Rates | None" = None) -> Source:
-    """The source the settings name, LangSmith, asked at `rates` that others may keep to as well."""
+def open_source(
+    settings: Settings, rates: "Rates | None" = None, *, call_seconds: float | None = None
+) -> Source:
+    """The source the settings name, LangSmith, asked at `rates` that others may keep to as well.
+
+    With `call_seconds`, a call gives up that soon, and makes nobody else wait because it did.
+    """
     from lse.sources import langsmith  # importing the SDK takes most of a second
 
-    return langsmith.open(settings, rates)
+    return langsmith.open(settings, rates, call_seconds)

@@ -190,9 +190,14 @@ class LangSmithSource:
         return self._http.call(Call("GET", "/info", _GENERAL), _object)
 
 
-def open(settings: Settings, rates: Rates | None = None) -> LangSmithSource:
-    """The LangSmith workspace that the settings' key reads."""
-    return LangSmithSource(settings, rates=rates)
+def open(
+    settings: Settings, rates: Rates | None = None, call_seconds: float | None = None
+) -> LangSmithSource:
+    """The LangSmith workspace that the settings' key reads; a call takes at most `call_seconds`."""
+    hasty = call_seconds and Patience(
+        connect=call_seconds, read=call_seconds, body=call_seconds, total=call_seconds, rest=0
+    )
+    return LangSmithSource(settings, hasty or None, rates)
 
 
 class _PageQuestion:

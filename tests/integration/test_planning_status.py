@@ -15,6 +15,7 @@ from lse.models import ProjectDay
 from lse.pipeline import (
     ProjectStatus,
     archived_projects,
+    ask_expiry,
     fetch,
     full_sweep,
     load,
@@ -95,8 +96,8 @@ class Machine:
         return resources
 
     def status(self, *, expiry: bool = False, project: str = "chat") -> ProjectStatus:
-        (found,) = statuses(self.resources, [project], expiry=expiry)
-        return found
+        found = statuses(self.resources, [project])
+        return (ask_expiry(self.resources, found).statuses if expiry else found)[0]
 
     def close(self) -> None:
         self.resources.close()
@@ -179,10 +180,12 @@ def test_nothing_is_known_of_a_project_that_was_never_archived(machine: Machine)
         lag=None,
         open=(),
         partial=(),
+        unproved=(),
         missing=(),
         quarantined=0,
         not_uploaded=(),
         not_verified=(),
+        differing=(),
         health=Health(0, ()),
         failure=None,
         vanishing=(),
@@ -211,7 +214,7 @@ def test_gaps_lag_and_days_never_uploaded_are_seen(machine: Machine) -> None:
     status = machine.status()
 
     assert (status.last_complete, status.lag) == (FIRST + timedelta(days=4), 2)
-    assert status.missing == (FIRST + timedelta(days=1), FIRST + timedelta(days=2))
+    assert status.missing == tuple(FIRST + timedelta(days=n) for n in (1, 2, 5, 6))
     assert status.not_uploaded == status.not_verified == (FIRST, FIRST + timedelta(days=4))  # one is empty
     assert not status.whole
     assert status.health == Health(
@@ -268,13 +271,56 @@ def test_the_radar_goes_by_the_records_when_the_source_does_not_answer(
 ) -> None:
     for number in (0, 2):
         fetch(machine.resources, a_day(number))
+    machine.server.faults.add(Rule({"status": 401}, times=None))
 
-    def down(name: str) -> None:
-        raise TemporaryError("LangSmith cannot be reached.")
+    outlook = ask_expiry(machine.resources, statuses(machine.resources, ["chat"]))
 
-    vars(machine.resources.source)["project"] = down
-    assert machine.status(expiry=True).vanishing == ()
+    assert outlook.statuses[0].vanishing == ()
+    assert outlook.not_asked == tuple(a_day(number) for number in (1, 3, 4, 5, 6))
     assert "from earlier fetches only" in caplog.text
+
+
+def test_the_radar_asks_what_may_go_first_and_says_what_it_did_not_come_to(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch(machine.resources, a_day(0))
+    later = machine.at(datetime(2027, 2, 8, 6, tzinfo=UTC))
+    found = statuses(later, ["chat"])
+
+    soon = ask_expiry(later, found, within=timedelta(days=3), seconds=-1)
+
+    assert len(found[0].missing) == 398
+    days = ("2027-01-25", "2027-01-26", "2026-01-06", "2027-01-27", "2026-01-07", "2027-01-28")
+    assert [str(day.day) for day in soon.not_asked] == list(days)  # kept for 14 days, or for 400
+    assert "LangSmith was not asked about 6 days, the first chat/2027-01-25." in caplog.text
+
+
+def test_where_the_source_has_nothing_of_all_those_days_it_is_asked_once(machine: Machine) -> None:
+    fetch(machine.resources, a_day(6))
+    later = machine.at(NOW + timedelta(days=300))
+    found = statuses(later, ["chat"])
+    machine.server.clear_log()
+
+    outlook = ask_expiry(later, found)
+
+    assert (len(found[0].missing), outlook.statuses[0].vanishing, outlook.not_asked) == (300, (), ())
+    assert len([each for each in machine.server.log if each.operation == "query_runs"]) <= 2
+
+
+def test_what_is_scored_is_listed(machine: Machine) -> None:
+    """An import leaves days that nothing proves complete, and a comparison may find differences."""
+    fetch(machine.resources, a_day(0))
+    machine.resources.store.record(a_day(0), verified_at=NOW, differences=2)
+    machine.resources.store.record(a_day(1), loaded_at=NOW, runs=5)
+    status = machine.status()
+
+    assert (status.unproved, status.differing) == ((a_day(1).day,), (FIRST,))
+    assert status.missing == tuple(FIRST + timedelta(days=n) for n in (2, 3, 4, 5, 6))
+    assert [part.why for part in status.health.parts[:3]] == [
+        "1 of 7 days since 2026-01-05 are proved complete",
+        "0 of 2 days with runs are in the target",
+        "0 of 2 days with runs have copies that were equal",
+    ]
 
 
 def test_quarantined_runs_are_summed(machine: Machine) -> None:
@@ -305,7 +351,7 @@ def test_without_a_store_the_records_are_the_truth_and_the_rest_is_unknown(machi
     status = machine.status()
 
     assert (status.last_complete, status.lag) == (FIRST + timedelta(days=2), 4)
-    assert status.missing == (FIRST + timedelta(days=1),)
+    assert status.missing == tuple(FIRST + timedelta(days=n) for n in (1, 3, 4, 5, 6))
     assert (status.quarantined, status.not_uploaded, status.not_verified) == (None, None, None)
     assert [(part.name, part.points) for part in status.health.parts] == [
         ("complete", 11),
