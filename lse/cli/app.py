@@ -27,6 +27,7 @@ from lse.cli import (
     sandbox,
     status,
 )
+from lse.cli.once import refuse_repeated_options
 from lse.cli.options import set_flags
 from lse.cli.output import log_to_stderr, print_line
 
@@ -87,3 +88,6 @@ def root(
     """Options that stand before the command."""
     log_to_stderr(verbose)
     set_flags(data_dir=data_dir, archive_dir=archive_dir, state_dir=state_dir, target=target)
+
+
+refuse_repeated_options(app)

@@ -130,7 +130,5 @@ def number_of_days(last: str) -> int:
     """The 7 of `7d`. Raises `UsageError` for anything else."""
     match = _LAST.fullmatch(last)
     if match is None:
-        raise UsageError(
-            f"{last!r} is not a number of days such as 7d.", hint="--last 7d: the last seven days."
-        )
+        raise UsageError(f"{last!r} is not a number of days.", hint="Write it as 7d, for seven days.")
     return int(match[1])

@@ -47,7 +47,7 @@ def test_one_day_or_a_range_or_the_last_days_are_chosen() -> None:
 
 @pytest.mark.parametrize("last", ["7", "0d", "07d", "7 d", "7D", "-7d", "1w", "", "7d\n", "٧d", "999999d"])
 def test_another_form_of_the_last_days_is_refused(last: str) -> None:
-    with pytest.raises(UsageError, match="not a number of days such as 7d"):
+    with pytest.raises(UsageError, match="not a number of days"):
         days(None, None, None, last, TODAY)
 
 

@@ -1,0 +1,41 @@
+"""The command line in this process: what is refused before anything is opened."""
+
+import pytest
+
+from lse.cli.app import app
+from lse.errors import UsageError
+
+
+def refusal(*arguments: str) -> UsageError:
+    with pytest.raises(UsageError) as refused:
+        app(arguments, standalone_mode=False)
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "archive zip -p a --date 2025-09-13 -d2025-09-14",
+            "--date is given 2 times: 2025-09-13, 2025-09-14.",
+        ),
+        ("report zenrows-errors --format=csv -f json --last 7d", "--format is given 2 times: csv, json."),
+        ("--target drive --target directory:/a status", "--target is given 2 times: drive, directory:/a."),
+        ("sandbox serve --port 1 --port 2 --port 3", "--port is given 3 times: 1, 2, 3."),
+        ("db quarantine --end-date x --end-date x", "--end-date is given 2 times: x, x."),
+    ],
+)
+def test_a_second_value_is_refused_and_both_are_named(arguments: str, said: str) -> None:
+    assert refusal(*arguments.split()).message == said
+
+
+def test_what_may_be_repeated_and_flags_are_not_refused() -> None:
+    said = refusal("archive", "zip", "-p", "a", "-p", "b", "--json", "--json", "--date", "2025-9-1").message
+    assert said == "'2025-9-1' is not a date of the form YYYY-MM-DD."
+
+
+@pytest.mark.parametrize(
+    "arguments", ["events --since 7", "report zenrows-errors --last 7", "errors --since w"]
+)
+def test_the_hint_for_a_number_of_days_fits_each_option(arguments: str) -> None:
+    assert refusal(*arguments.split()).hint == "Write it as 7d, for seven days."
