@@ -5,10 +5,8 @@ out by itself what is already done.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
-from queue import LifoQueue
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,15 +22,14 @@ from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import _common
+from flows._spread import Engine, Lend, spread
 from lse.errors import LseError, from_os_error, unexpected
 from lse.models import ProjectDay, StepResult
 from lse.models.choice import choose
 from lse.pipeline import archived_projects, full_sweep, run_step
 from lse.resources import Resources
-from lse.settings import load_settings
 
 SHOWN = 500
 """Rows of a table artifact; the server refuses events above 1.5 MB (measured)."""
@@ -101,30 +98,27 @@ def work_on(resources: Resources, day: ProjectDay, work: Work) -> DayDone:
 
 
 @task(name="project-day", **_common.ONCE)
-def project_day(day: ProjectDay, work: Work, idle: "LifoQueue[Resources]") -> State[DayDone]:
+def project_day(day: ProjectDay, work: Work, lend: Lend) -> State[DayDone]:
     """`work` on one day, and the table of its steps; failed when a step is not as it should be."""
-    resources = idle.get()
-    try:
-        with concurrency(LIMIT, occupy=1):
-            done = work_on(resources, day, work)
-    finally:
-        idle.put(resources)
+    with lend() as resources, concurrency(LIMIT, occupy=1):
+        done = work_on(resources, day, work)
     publish_day(done)
     if done.good:
         return Completed(message=f"{len(done.results)} steps done", data=done)
     return Failed(message=_common.said(done.results), data=done)
 
 
-def each_day(days: Sequence[ProjectDay], work: Work, at_once: int) -> list[DayDone]:
+def each_day(
+    days: Sequence[ProjectDay], work: Work, at_once: int, engine: Engine = "threads"
+) -> list[DayDone]:
     """`work` on each of `days`, `at_once` side by side, with a bar on the run's page. None stops another."""
     bar = create_progress_artifact(0.0, description=f"0 of {len(days)} project days")
     finished: list[DayDone] = []
-    threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
-    with _several(at_once) as idle, threads as runner:
+    with spread(engine, at_once) as (runner, lend):
         futures: dict[PrefectFuture[Any], ProjectDay] = {}
         for day in days:
             named = project_day.with_options(task_run_name=str(day))
-            futures[runner.submit(named, {"day": day, "work": work, "idle": idle})] = day
+            futures[runner.submit(named, {"day": day, "work": work, "lend": lend})] = day
         for future in as_completed(list(futures)):
             future.wait()  # or its state would be asked of the server, which may be behind
             finished.append(_done(futures[future], future.state))
@@ -184,26 +178,9 @@ def publish_days(done: Sequence[DayDone]) -> None:
     )
 
 
-def opened() -> Resources:
-    """What the steps work with, set up from the environment; events name the flow run."""
-    return Resources(load_settings(), origin=UUID(flow_run.id) if flow_run.id else None)
-
-
-@contextmanager
-def _several(number: int) -> Iterator["LifoQueue[Resources]"]:
-    """So many `Resources`, each for one thread at a time: not everything that they open may be shared."""
-    idle: LifoQueue[Resources] = LifoQueue()
-    with ExitStack() as entered:
-        first = entered.enter_context(opened())
-        idle.put(first)
-        for _ in range(number - 1):
-            idle.put(entered.enter_context(Resources(first.settings, origin=first.origin, rates=first.rates)))
-        yield idle
-
-
 def _done(day: ProjectDay, state: State[Any]) -> DayDone:
-    """What a task run left; one that broke off says so."""
-    left = state.result(raise_on_failure=False)
+    """What a task run left; one that broke off says so, as does one whose process is gone."""
+    left = state.result(raise_on_failure=False) if state.is_final() else None
     if isinstance(left, DayDone):
         return left
     error = left if isinstance(left, LseError) else LseError(f"The task run ended as {state.name}.")

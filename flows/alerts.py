@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import _common, _days
+from flows._spread import opened
 from lse.errors import ConfigurationError, LseError
 from lse.pipeline.alerts import Alert, alerts, as_text, forget_old_events, new_alerts, note_alerts, post
 from lse.pipeline.common import counted
@@ -38,7 +39,7 @@ def tell_alerts(block: str | None = None, expiry_days: int = 7) -> State[Any]:
 @task(name="look and tell", **_common.STEP)
 def look_and_tell(block: str | None, expiry_days: int) -> tuple[list[Alert], list[Alert]]:
     """What is wrong, and what of it was told now."""
-    with _days.opened() as resources:
+    with opened() as resources:
         found = alerts(resources, expiry_days=expiry_days)
         fresh = new_alerts(resources, found)
         if fresh:

@@ -10,6 +10,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows import _common, _days
+from flows._spread import opened
 from lse import pipeline
 from lse.errors import LseError
 from lse.models import ProjectDay, StepResult
@@ -78,7 +79,7 @@ def verify_rotation(
 @task(name="which days are looked at", **_common.STEP)
 def find_rotation(projects: list[str], part: int, parts: int) -> list[ProjectDay]:
     """The archived days that belong to this part."""
-    with _days.opened() as resources:
+    with opened() as resources:
         return pipeline.rotation(resources, _archived(resources, projects), part, parts)
 
 
@@ -112,7 +113,7 @@ def drill(
 @task(name="restore and compare", **_common.STEP)
 def restore_and_compare(count: int, seed: int | None) -> Drill:
     """What came of restoring so many days."""
-    with _days.opened() as resources:
+    with opened() as resources:
         return restore_some(resources, count, seed)
 
 
@@ -152,7 +153,7 @@ def find_and_prune(
     projects: list[str], keep_days: int, what: list[str], max_share: float, execute: bool
 ) -> list[pipeline.Pruned]:
     """What becomes of each old day."""
-    with _days.opened() as resources:
+    with opened() as resources:
         names = _archived(resources, projects)
         return pipeline.prune(
             resources, names, keep_days=keep_days, what=what, max_share=max_share, execute=execute

@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows import _common, _days
+from flows._spread import opened
 from lse.errors import LseError
 from lse.models import ProjectDay
 
@@ -38,7 +39,7 @@ def full_sweep(
     flags = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = {name for name, left_out in flags.items() if left_out}
     try:
-        with _days.opened() as resources:
+        with opened() as resources:
             done = _days.work_on(resources, day, _days.sweeping(skip, force))
     except LseError as error:
         return _common.final_state([_common.failure(error)])

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import os
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LAST_DAY, PROJECT, Lse, Written
+from commands import LAST_DAY, PROJECT, Lse, Written
 
 from lse.errors import AccessError, TemporaryError, UsageError
 from lse.sandbox.faults import Rule
@@ -151,6 +152,22 @@ def test_a_backfill_takes_each_day_of_its_range_and_says_so_in_its_name(configur
     with get_client(sync_client=True) as client:
         name = client.read_flow_run(state.state_details.flow_run_id).name
     assert name == "backfill/chat-research/2025-09-13 to 2025-09-14"
+
+
+def test_a_sweep_spreads_over_the_processes_of_a_dask_cluster(configured: Lse) -> None:
+    pytest.importorskip("prefect_dask")
+    from flows.sweep import backfill
+
+    state = backfill(
+        projects=[PROJECT], start=date(2025, 9, 13), end=LAST_DAY, at_once=2, engine="dask", return_state=True
+    )
+
+    assert (state.type.value, state.message) == ("COMPLETED", "2 project days done")
+    told = [
+        json.loads(line)
+        for line in configured("events", "--kind", "sweep.finished", "--json").out.splitlines()
+    ]
+    assert [each["origin"] for each in told] == [str(state.state_details.flow_run_id)] * 2
 
 
 def test_a_rotation_compares_its_part_a_drill_restores_and_prune_says_what_would_go(configured: Lse) -> None:
