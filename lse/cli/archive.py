@@ -101,9 +101,12 @@ def _day_of(opened: "Resources", selection: Selection, trace: UUID) -> ProjectDa
 def log(selection: Selection, json: Json = False) -> None:
     """Show which fetches changed what: runs added, changed, vanished at LangSmith; feedback; content hash."""
     from lse.cli.log import print_log
+    from lse.pipeline import require_archived
 
     with resources() as opened:
-        print_log(opened, selection.of(archived_projects(opened)), json=json)
+        chosen = selection.of(archived_projects(opened))
+        require_archived(opened, {day.project for day in chosen})
+        print_log(opened, chosen, json=json)
 
 
 @app.command("full-sweep")

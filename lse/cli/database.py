@@ -156,8 +156,11 @@ def psql(context: typer.Context) -> None:
 @takes_selection
 def quarantine(selection: Selection, json: Json = False) -> None:
     """List the runs kept raw because they could not be loaded, with the reason of each."""
+    from lse.pipeline import require_archived
+
     with resources() as opened:
         chosen = selection.of(opened.store.projects)
+        require_archived(opened, {day.project for day in chosen})
         found = [(day, item) for day in chosen for item in opened.store.quarantined(day)]
     if json:
         names = ("run_id", "trace_id", "reason", "quarantined_at")

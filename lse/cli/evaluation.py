@@ -56,7 +56,7 @@ def create_dataset(
     Without `--output` it is written as NAME.jsonl. The same runs and recipe give the same bytes. Exit code 3
     when no trace becomes an example; nothing is written then.
     """
-    from lse.pipeline import evaluating
+    from lse.pipeline import evaluating, require_readable
 
     if best_100 and recipe not in _BEST_100:
         raise UsageError(
@@ -72,6 +72,7 @@ def create_dataset(
     )
     file = output or Path(f"{request.file_name}.jsonl")
     with resources() as opened:
+        require_readable(opened, project)
         record = evaluating.create_dataset(opened, request, file, form=form)
     for line in record.summary:
         tell(line)

@@ -30,11 +30,14 @@ def events(
     json: Json = False,
 ) -> None:
     """Show what happened to project days, the oldest first. With --json, a line of JSON each."""
+    from lse.pipeline import require_archived
     from lse.store.events import Events
 
     begin = datetime.now(UTC) - timedelta(days=number_of_days(since))
     with resources() as opened:
         opened.store  # noqa: B018 - reachable and migrated, or said what to do
+        if project is not None:
+            require_archived(opened, [project])
         log = Events(opened.database_url)
         found = log.read(since=begin, kind=kind, project=project, limit=limit)
         after = found[-1].cursor if found else ("1", 0)

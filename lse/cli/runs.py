@@ -50,11 +50,13 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """List the runs of one day, in the order of their ids, which is mostly that of time."""
+    from lse.pipeline import require_readable
     from lse.store.reading import Filters, Page
 
     day = ProjectDay(project, parse_day(date))
     filters = Filters(name, status, run_type, tag)
     with resources() as opened:
+        require_readable(opened, project)
         if whole and not json:
             for run in opened.reader.all_runs(day, filters):
                 _print_flat(run, errors)
@@ -138,8 +140,12 @@ def search(
     json: Json = False,
 ) -> None:
     """Find runs by the words in their name, error, inputs and outputs, the latest days first."""
+    from lse.pipeline import require_readable
+
     chosen = days(date, start_date, end_date, last, utc_today())
     with resources() as opened:
+        if project is not None:
+            require_readable(opened, project)
         page = opened.reader.search(
             text, chosen.start, chosen.end, project, substring=substring, after=after, limit=limit
         )

@@ -114,7 +114,7 @@ def undo(
 
 
 def _days(opened: "Resources", selection: Selection, sample: str | None) -> Sequence[ProjectDay]:
-    from lse.pipeline import archived_projects, rotation
+    from lse.pipeline import archived_projects, require_archived, rotation
 
     if sample is None:
         return selection.of(lambda: archived_projects(opened))
@@ -125,6 +125,7 @@ def _days(opened: "Resources", selection: Selection, sample: str | None) -> Sequ
             hint="--sample n/t; with n = the day's number, t nights see every day.",
         )
     names = selection.names(lambda: archived_projects(opened))
+    require_archived(opened, names or ())
     return rotation(opened, names, int(match[1]), int(match[2]))
 
 

@@ -11,7 +11,7 @@ from lse.archive.fetch_record import read_fetch_record
 from lse.archive.layout import archive_name, archived_days, archived_files, project_slug
 from lse.models import ProjectDay
 from lse.pipeline.common import fetch_facts, pruned
-from lse.pipeline.projects import archived_projects
+from lse.pipeline.projects import archived_projects, require_known
 from lse.resources import Resources
 from lse.store import LedgerEntry
 from lse.targets import StoredObject
@@ -35,6 +35,8 @@ class ListedDay:
     """Whether the target's copy is; None when there is none or the target was not asked"""
     uploaded_at: datetime | None
     """When an upload was last proved, as the ledger says"""
+    uploaded_to: str | None
+    """The kind of target that it went to, as the ledger says"""
     store_runs: int | None
     """How many runs were loaded, as the ledger says"""
     verified_at: datetime | None
@@ -55,15 +57,17 @@ def list_days(
     """The days of `projects`, or of all, of which there is a copy or was one, by project and day.
 
     With `ask_target` the target lists once what it holds, also of projects that nothing here knows of; else
-    only the ledger tells of it.
+    only the ledger tells of it. Raises `UsageError` for a project of which nothing is known.
     """
     stored = {each.path: each for each in resources.target.list()} if ask_target else {}
     names = {each.properties.get("project", "") for each in stored.values()} - {""}
-    chosen = archived_projects(resources) | names if projects is None else set(projects)
+    known = archived_projects(resources) | names
     listed = []
-    for project in sorted(chosen):
+    for project in sorted(known if projects is None else set(projects)):
         entries = _entries(resources, project)
         days = {*entries, *_days_on_disk(resources, project), *_days_stored(project, stored)}
+        if not days:
+            require_known([project], known)
         listed += [_listed(resources, day, entries.get(day), stored) for day in sorted(days)]
     return [each for each in listed if _is_archived(each)]
 
@@ -112,6 +116,7 @@ def _listed(
         target_bytes=sum(copy.size for copy in copies) if copies else None,
         encrypted=is_encrypted(copies[0].path) if copies else None,
         uploaded_at=known.uploaded_at,
+        uploaded_to=known.target,
         store_runs=known.loaded_runs,
         verified_at=known.verified_at,
         differences=known.differences,

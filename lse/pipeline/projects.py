@@ -13,13 +13,20 @@ _NAMED = 5
 
 def archived_projects(resources: Resources) -> set[str]:
     """The names of the projects of which something is in the ledger or on disk."""
-    on_disk = catalogue.archived_projects(resources.settings.data_dir, resources.settings.archive_dir)
-    return on_disk | set(resources.ledger.projects() if resources.ledger is not None else ())
+    return _on_disk(resources) | set(resources.ledger.projects() if resources.ledger is not None else ())
 
 
 def require_archived(resources: Resources, projects: Iterable[str]) -> None:
     """Raise `UsageError` for the first of `projects` of which nothing is in the ledger or on disk."""
     require_known(projects, archived_projects(resources))
+
+
+def require_readable(resources: Resources, project: str) -> None:
+    """As `require_archived`, for what is read where reports and searches read, such as from a replica."""
+    rows = resources.reader.query("select distinct project from project_days", {})
+    noted = {row["project"] for row in rows}
+    if project not in noted:
+        require_known([project], noted | _on_disk(resources))
 
 
 def require_known(projects: Iterable[str], known: Collection[str]) -> None:
@@ -31,6 +38,10 @@ def require_known(projects: Iterable[str], known: Collection[str]) -> None:
                 hint=f"{_alternatives(project, known)}"
                 f"Archive it first: lse archive full-sweep --project {shlex.quote(project)} --last 7d",
             )
+
+
+def _on_disk(resources: Resources) -> set[str]:
+    return catalogue.archived_projects(resources.settings.data_dir, resources.settings.archive_dir)
 
 
 def _alternatives(project: str, known: Collection[str]) -> str:

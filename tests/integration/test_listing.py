@@ -7,6 +7,7 @@ import pyrage
 import pytest
 from lab import DAY, EMPTY, Lab
 
+from lse.errors import UsageError
 from lse.pipeline import ListedDay, list_days
 from lse.pipeline.projects import archived_projects
 
@@ -64,11 +65,12 @@ def test_without_a_database_the_disk_is_listed(lab: Lab) -> None:
     assert (day.complete, day.files_bytes, day.zip_bytes) == (None, None, lab.zip.stat().st_size)
 
 
-@pytest.mark.parametrize("projects", [["chat"], ["other", "chat"]])
-def test_projects_can_be_chosen(lab: Lab, projects: list[str]) -> None:
+def test_projects_can_be_chosen_among_those_that_are_archived(lab: Lab) -> None:
     lab.sweep("upload", "load", "verify")
     with lab.resources() as resources:
         assert archived_projects(resources) == {"chat"}
-        assert [day.day for day in list_days(resources, projects)] == [DAY]
-        assert list_days(resources, ["other"]) == []
+        assert [day.day for day in list_days(resources, ["chat"])] == [DAY]
+        with pytest.raises(UsageError, match="Nothing of a project called 'chta' is archived") as refused:
+            list_days(resources, ["chta"])
+        assert refused.value.hint.startswith("Is it chat? ")
         resources.source.close()

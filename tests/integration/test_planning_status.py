@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lse.archive.fetch_record import read_fetch_record
-from lse.errors import TemporaryError, UsageError
+from lse.errors import UsageError
 from lse.models import ProjectDay
 from lse.pipeline import (
     ProjectStatus,
