@@ -1,65 +1,15 @@
-"""`lse` as its users run it: a process of its own, against the sandbox and a real Postgres."""
+"""A sandbox with sample traces, and `lse` set up for it."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import KEY, LAST_DAY, PROJECT, Answer, Lse, Written
 
 from lse.sandbox import Sandbox
-from lse.sandbox.sample import SampleSummary, write_sample
+from lse.sandbox.sample import write_sample
 
-KEY = "sandbox-key"
-LAST_DAY = date(2025, 9, 14)
-PROJECT = "chat-research"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The one JSON document on stdout."""
-        return json.loads(self.out)
-
-
-class Lse:
-    """Runs commands in `folder` with the given settings in the environment."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self.folder = folder
-        self.settings = dict(settings)
-
-    def __call__(self, *arguments: str, timeout: float = 120, **settings: str | None) -> Answer:
-        """Run `lse` with `arguments`; a setting of None is taken out of the environment."""
-        wanted = {name: value for name, value in {**self.settings, **settings}.items() if value is not None}
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("lse")), *arguments],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **wanted},
-            capture_output=True,
-            timeout=timeout,
-        )
-        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-@dataclass(frozen=True)
-class Written:
-    """A sandbox with sample traces in it."""
-
-    sandbox: Sandbox
-    summary: SampleSummary
+__all__ = ["KEY", "LAST_DAY", "PROJECT", "Answer", "Lse", "Written"]
 
 
 @pytest.fixture(scope="session")

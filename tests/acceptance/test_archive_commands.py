@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from conftest import LAST_DAY, PROJECT, Lse
+from commands import LAST_DAY, PROJECT, Lse
 
 DAY = ("--project", PROJECT, "--date", LAST_DAY.isoformat())
 
@@ -25,21 +25,10 @@ def test_the_list_shows_where_each_copy_is(swept: Lse) -> None:
     shown = swept("archive", "list")
     head, row = shown.out.splitlines()
     assert (shown.code, shown.err) == (0, "")
-    assert head.split() == [
-        "Day",
-        "State",
-        "Traces",
-        "Runs",
-        "Files",
-        "Zip",
-        "Target",
-        "In",
-        "store",
-        "Verified",
-    ]
+    assert head.split() == "Day State Traces Runs Files Zip Uploaded to In store Verified".split()
     assert row.split()[:3] == [f"{PROJECT}/{LAST_DAY}", "complete", "5"]
-    assert "uploaded" in row
-    (day,) = swept("archive", "list", "--target", "--json", "--project", f"{PROJECT[:4]}*").json
+    assert " drive " in row
+    (day,) = swept("archive", "list", "--ask-target", "--json", "--project", f"{PROJECT[:4]}*").json
     assert (day["project"], day["date"], day["encrypted"]) == (PROJECT, LAST_DAY.isoformat(), False)
     assert day["target_bytes"] == day["zip_bytes"] > 0
     none = swept("archive", "list", "--last", "7d")
@@ -79,7 +68,7 @@ def test_an_encrypted_archive_is_kept_and_read_by_those_who_may(lse: Lse) -> Non
     swept = lse("archive", "full-sweep", *DAY, **recipient)
     assert (swept.code, ", encrypted, at " in swept.out) == (0, True)
     assert lse("archive", "verify", *DAY, **recipient).code == 0
-    (day,) = lse("archive", "list", "--target", "--json").json
+    (day,) = lse("archive", "list", "--ask-target", "--json").json
     assert day["encrypted"] is True
 
     blind = lse("archive", "verify", *DAY, "--deep", **recipient)

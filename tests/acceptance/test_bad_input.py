@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Lse
+from commands import PROJECT, Lse
 
 DAY = ("--project", PROJECT, "--date", "2025-09-14")
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there

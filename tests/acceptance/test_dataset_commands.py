@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, LAST_DAY, PROJECT, Lse, Written
+from commands import KEY, LAST_DAY, PROJECT, Lse, Written
 from langsmith import Client
 from test_flows import artifacts, configured, prefect_server  # noqa: F401
 

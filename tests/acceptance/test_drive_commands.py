@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import LAST_DAY, PROJECT, Lse
+from commands import LAST_DAY, PROJECT, Lse
 
 from lse.sandbox.drive import DriveServer
 from lse.sandbox.faults import Rule

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Answer, Lse
+from commands import Answer, Lse
 from earlier_tool import MORNING, SavedFile, one_day, run, write_folder, write_table
 
 DAYS = ["Token Review/2025-09-13", "chat/2025-09-13"]

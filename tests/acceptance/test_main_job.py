@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import LAST_DAY, PROJECT, Lse, Written
+from commands import LAST_DAY, PROJECT, Lse, Written
 
 GENUINE = os.environ.get("LSE_GENUINE_DATA")  # read before a fixture clears the environment
 DAY = ("--project", PROJECT, "--date", LAST_DAY.isoformat())

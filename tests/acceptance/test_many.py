@@ -1,6 +1,6 @@
 """Many projects and days at once: choose, plan, fetch, look back, as a user does it."""
 
-from conftest import LAST_DAY, PROJECT, Lse, Written
+from commands import LAST_DAY, PROJECT, Lse, Written
 
 DAYS = ("--start-date", "2025-09-13", "--end-date", LAST_DAY.isoformat())
 
@@ -81,7 +81,7 @@ def test_a_day_that_fails_does_not_stop_the_others_and_a_gap_shows(lse: Lse) -> 
     assert [line.split()[2] for line in packed.out.splitlines()] == ["unchanged", "done"]
     assert "Nothing of chat-research/2025-09-13 is archived" in packed.err
     assert status.code == 4
-    assert "  missing            1 day: 2025-09-13\n" in status.out
+    assert " days: 2025-09-13, 2025-09-15 to " in status.out
 
 
 def test_what_is_chosen_wrongly_is_said_in_one_line(lse: Lse) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Lse
+from commands import PROJECT, Lse
 
 DAYS = ("-p", PROJECT, "--start-date", "2025-09-13", "--end-date", "2025-09-14")
 

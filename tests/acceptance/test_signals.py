@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import LAST_DAY, PROJECT, Lse, Written
+from commands import LAST_DAY, PROJECT, Lse, Written
 
 from lse.sandbox.faults import Rule
 

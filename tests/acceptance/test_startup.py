@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import Lse
+from commands import Lse
 
 SLOW = ("prefect", "langsmith", "sqlmodel", "sqlalchemy", "pydrive2", "alembic", "pydantic", "requests")
 

@@ -1,6 +1,6 @@
 """`lse status` for those who watch over it: the score, its parts, and the exit code."""
 
-from conftest import PROJECT, Lse
+from commands import PROJECT, Lse
 
 DAY = ("--project", PROJECT, "--date", "2025-09-14")
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from conftest import LAST_DAY, PROJECT, Lse, Written
+from commands import LAST_DAY, PROJECT, Lse, Written
 from psycopg import conninfo
 
 from lse.sandbox.faults import Rule

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from conftest import LAST_DAY, PROJECT, Lse
+from commands import LAST_DAY, PROJECT, Lse
 
 DAY = LAST_DAY.isoformat()
 

@@ -1,0 +1,117 @@
+"""`lse` as its users run it: a process of its own, in a folder of its own, with the settings given.
+
+Most of what a command costs is importing what it needs. So it runs in a process that is forked from one that
+has imported everything and done nothing else. `lse(..., installed=True)` starts the installed program.
+"""
+
+import json
+import multiprocessing
+import os
+import pkgutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import lse
+from lse.sandbox import Sandbox
+from lse.sandbox.sample import SampleSummary
+
+KEY = "sandbox-key"
+LAST_DAY = date(2025, 9, 14)
+PROJECT = "chat-research"
+PROGRAM = str(Path(sys.executable).with_name("lse"))
+
+_IMPORTED_WHEN_USED = (
+    "googleapiclient.discovery",
+    "oauth2client.service_account",
+    "pydrive2.drive",
+    "rich.progress",
+)
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *(module.name for module in pkgutil.walk_packages(lse.__path__, "lse.")),
+        *_IMPORTED_WHEN_USED,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A sandbox with sample traces in it."""
+
+    sandbox: Sandbox
+    summary: SampleSummary
+
+
+class Lse:
+    """Runs commands in `folder` with the given settings in the environment."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.settings = dict(settings)
+
+    def __call__(
+        self, *arguments: str, timeout: float = 120, installed: bool = False, **settings: str | None
+    ) -> Answer:
+        """Run `lse` with `arguments`; a setting of None is taken out of the environment."""
+        wanted = {name: value for name, value in {**self.settings, **settings}.items() if value is not None}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **wanted}
+        run = _started if installed else _forked
+        return run(arguments, self.folder, environment, timeout)
+
+
+def _started(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], timeout: float) -> Answer:
+    done = subprocess.run(
+        [PROGRAM, *arguments], cwd=folder, env=environment, capture_output=True, timeout=timeout
+    )
+    return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def _forked(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], timeout: float) -> Answer:
+    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+        process = _FORKS.Process(target=_become, args=(arguments, folder, environment, out.name, err.name))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(["lse", *arguments], timeout, out.read(), err.read())
+        return Answer(process.exitcode, out.read().decode(), err.read().decode())
+
+
+def _become(
+    arguments: tuple[str, ...], folder: Path, environment: dict[str, str], out: str, err: str
+) -> None:
+    """Be `lse` with these arguments from here on, as far as the process can tell."""
+    for descriptor, name in ((1, out), (2, err)):
+        file = os.open(name, os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, descriptor)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [PROGRAM, *arguments]
+
+    from lse.cli import main
+
+    main()
