@@ -14,6 +14,9 @@ KINDS: tuple[Kind, ...] = ("lost", "damaged", "differs", "missing", "extra")
 """The worst first. `lost`: whole in no archive. `damaged`: not as it was written. `differs`: other content
 than the reference. `missing`: not there, but in a better copy. `extra`: there, but not in the reference."""
 
+NOTES = ("record", "log")
+"""What stands beside the archive, `_fetch.json` and `_log.jsonl`: no run is concerned when it is damaged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -21,7 +24,7 @@ class Difference:
 
     kind: Kind
     copy: str
-    """The copy that disagrees with the reference: `files`, `zip`, `target`, `store`, `ledger`"""
+    """The copy that disagrees with the reference: `files`, `zip`, `target`, `store`, `ledger`; of `NOTES`"""
     item: str
     """What it is about, such as `run <id> of trace <id>`; of a damaged copy, what was found"""
     trace_id: UUID | None = None
@@ -47,14 +50,14 @@ class Difference:
 
 
 def by_severity(differences: Iterable[Difference]) -> list[Difference]:
-    """The worst first; of one kind in the order they were found."""
-    return sorted(differences, key=lambda difference: KINDS.index(difference.kind))
+    """The worst first, notes last; of one kind in the order they were found."""
+    return sorted(differences, key=lambda each: (each.copy in NOTES, KINDS.index(each.kind)))
 
 
 def kinds_of(differences: Iterable[Difference]) -> dict[str, int]:
-    """How many differences there are of each kind that there is one of, the worst first."""
-    found = Counter(difference.kind for difference in differences)
-    return {kind: found[kind] for kind in KINDS if found[kind]}
+    """How many differences there are of each kind that there is one of, the worst first; `notes` last."""
+    found = Counter("notes" if each.copy in NOTES else each.kind for each in differences)
+    return {kind: found[kind] for kind in (*KINDS, "notes") if found[kind]}
 
 
 def compare_runs(

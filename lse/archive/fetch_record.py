@@ -8,9 +8,11 @@ import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lse.archive.files import write_atomically
 from lse.archive.layout import FETCH_RECORD
+from lse.archive.sealed import SEAL, seal, unseal
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class FetchRecord:
     """How many records of feedback the source counted, where it counts them."""
     expires_at: str | None = None
     """When the source will delete the first of the traces, ISO 8601, UTC; None where it does not say."""
+    log_lines: int | None = None
+    """How many lines the day's log had at least, where it was counted."""
 
     @property
     def time(self) -> datetime:
@@ -60,15 +64,27 @@ class FetchRecord:
 def write_fetch_record(folder: Path, record: FetchRecord) -> None:
     """Keep `record` in the day's folder."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(folder / FETCH_RECORD, json.dumps(asdict(record), indent=2).encode() + b"\n")
+    write_atomically(folder / FETCH_RECORD, json.dumps(seal(asdict(record)), indent=2).encode() + b"\n")
 
 
 def read_fetch_record(folder: Path) -> FetchRecord | None:
     """The record in the day's folder; None when no fetch has finished there, or it cannot be read."""
     try:
-        return FetchRecord(**json.loads((folder / FETCH_RECORD).read_bytes()))
+        return FetchRecord(**unseal(json.loads((folder / FETCH_RECORD).read_bytes())))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         logger.warning("%s cannot be read, as if the day had not been fetched.", folder / FETCH_RECORD)
+        return None
+
+
+def restored_record(folder: Path, **known: Any) -> FetchRecord | None:
+    """The record that was written, where the one that cannot be read differs from it only in what is `known`.
+
+    Its own hash proves that; None without that proof.
+    """
+    try:
+        document = json.loads((folder / FETCH_RECORD).read_bytes())
+        return FetchRecord(**unseal(document | known)) if SEAL in document else None
+    except (ValueError, TypeError):
         return None

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from lse.archive.files import sync_directory, write_atomically
 from lse.archive.layout import LOG, SUPERSEDED
+from lse.archive.sealed import seal, unseal
 from lse.models import content_hash
 
 _NOTHING = hashlib.sha256().hexdigest()
@@ -81,27 +82,57 @@ class Superseded:
 
 def read_log(folder: Path) -> list[LogEntry]:
     """The fetches that changed the day in `folder`, the first one first; a damaged line is left out."""
-    try:
-        lines = (folder / LOG).read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    return [entry for number, line in enumerate(lines, 1) if (entry := _entry(line, folder / LOG, number))]
+    found = []
+    for number, line in enumerate(_lines(folder), 1):
+        if entry := _entry(line):
+            found.append(entry)
+        else:
+            logger.warning(
+                "Line %d of %s is damaged. The archive itself does not need it.", number, folder / LOG
+            )
+    return found
 
 
-def add_to_log(folder: Path, entry: LogEntry) -> None:
-    """Keep `entry`, unless the archive and what vanished are as the last line says; the others stay."""
-    entries = read_log(folder)
+def add_to_log(folder: Path, entry: LogEntry) -> int:
+    """Keep `entry`, unless the archive and what vanished are as the last line says; the others stay.
+
+    Gives how many lines there are then.
+    """
+    lines, entries = _lines(folder), read_log(folder)
     before = (entries[-1].content_sha256, entries[-1].vanished) if entries else (_NOTHING, 0)
     if before == (entry.content_sha256, entry.vanished):
-        return
-    path = folder / LOG
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    write_atomically(path, b"".join(line + b"\n" for line in [*lines, json.dumps(asdict(entry)).encode()]))
+        return len(lines)
+    return _write_log(folder, [*lines, json.dumps(seal(asdict(entry))).encode()])
 
 
-def _entry(line: bytes, path: Path, number: int) -> LogEntry | None:
+def check_log(folder: Path) -> tuple[int, list[int]]:
+    """How many lines the log has, and the numbers, from 1 on, of those that are not as they were written."""
+    lines = _lines(folder)
+    return len(lines), [number for number, line in enumerate(lines, 1) if _entry(line) is None]
+
+
+def drop_damaged_lines(folder: Path) -> int:
+    """Write the log without its damaged lines; gives how many are left."""
+    return _write_log(folder, [line for line in _lines(folder) if _entry(line)])
+
+
+def _lines(folder: Path) -> list[bytes]:
+    """The lines of the log, also a last one whose break was lost; none where there is no log."""
     try:
-        return LogEntry(**json.loads(line))
+        content = (folder / LOG).read_bytes()
+    except FileNotFoundError:
+        return []
+    return content.removesuffix(b"\n").split(b"\n") if content else []
+
+
+def _write_log(folder: Path, lines: Sequence[bytes]) -> int:
+    write_atomically(folder / LOG, b"".join(line + b"\n" for line in lines))
+    return len(lines)
+
+
+def _entry(line: bytes) -> LogEntry | None:
+    """What a line says; None when it is not as it was written."""
+    try:
+        return LogEntry(**unseal(json.loads(line)))
     except (ValueError, TypeError):
-        logger.warning("Line %d of %s is damaged. The archive itself does not need it.", number, path)
         return None

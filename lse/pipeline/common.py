@@ -14,6 +14,7 @@ from lse.archive.prune_record import PruneRecord, read_prune_record
 from lse.errors import AccessError, ConfigurationError, DifferencesFound, TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.resources import Resources
+from lse.store import LedgerEntry
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +152,14 @@ def fetch_facts(record: FetchRecord) -> dict[str, Any]:
         "failed_step": "fetch" if failed else None,
         "failure": record.reason if failed else None,
     }
+
+
+def fetch_figures(entry: LedgerEntry) -> dict[str, Any]:
+    """What the ledger's entry knows that the record of its fetch says, by the record's names."""
+    same = ("complete", "walks", "runs", "traces", "feedback", "server_runs", "server_traces")
+    fetched_at = entry.fetched_at.isoformat() if entry.fetched_at else None
+    figures = {**{name: getattr(entry, name) for name in same}, "fetched_at": fetched_at, "source": entry.api}
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def options(day: ProjectDay) -> str:

@@ -83,12 +83,15 @@ def _assemble(
         orphans += len(missing_parents(update.trace))
     lacks = [f"{counted(orphans, 'run')} without parent or root"] if orphans else []
     lacks += [f"{counted(files.missing, 'file')} could not be had"] if files.missing else []
+    began, content = spool.position.began, content_sha256_of(folder)
+    vanished = tally.vanished + runs_of_other_traces(folder, index) if proof.complete else 0
+    log_lines = add_to_log(folder, tally.entry(began, vanished, content))
     record = FetchRecord(
         project=day.project,
         project_id=project.id,
         date=day.day.isoformat(),
         source=resources.source.walk_name,
-        fetched_at=spool.position.began,
+        fetched_at=began,
         complete=proof.complete and not lacks,
         reason="; ".join([proof.reason, *lacks]),
         walks=proof.walks,
@@ -102,11 +105,10 @@ def _assemble(
         server_runs=proof.server.runs if proof.server else None,
         server_traces=proof.server.traces if proof.server else None,
         server_feedback=proof.server.feedback if proof.server else None,
-        content_sha256=content_sha256_of(folder),
+        content_sha256=content,
         expires_at=tally.expires_at.isoformat(timespec="seconds") if tally.expires_at else None,
+        log_lines=log_lines,
     )
-    vanished = tally.vanished + runs_of_other_traces(folder, index) if proof.complete else 0
-    add_to_log(folder, tally.entry(record.fetched_at, vanished, record.content_sha256))
     write_fetch_record(folder, record)
     return record
 

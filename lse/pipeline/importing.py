@@ -279,9 +279,10 @@ def _record(batch: Batch, day: ProjectDay, folder: Path, done: DayDone, held: _H
     content, before = content_sha256_of(folder), read_fetch_record(folder)
     if before is not None and before.content_sha256 == content:
         return
-    add_to_log(folder, LogEntry(batch.began, done.added, done.changed, 0, done.feedback, content))
+    entry = LogEntry(batch.began, done.added, done.changed, 0, done.feedback, content)
+    log_lines = add_to_log(folder, entry)
     if before is not None and before.source != IMPORTED:
-        write_fetch_record(folder, replace(before, content_sha256=content))
+        write_fetch_record(folder, replace(before, content_sha256=content, log_lines=log_lines))
         return
     record = FetchRecord(
         project=day.project,
@@ -302,6 +303,7 @@ def _record(batch: Batch, day: ProjectDay, folder: Path, done: DayDone, held: _H
         server_runs=None,
         server_traces=None,
         content_sha256=content,
+        log_lines=log_lines,
     )
     write_fetch_record(folder, record)
 

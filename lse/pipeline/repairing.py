@@ -12,17 +12,23 @@ from pathlib import Path
 from uuid import UUID
 
 from lse.archive.encryption import encrypted_name
-from lse.archive.fetch_record import read_fetch_record, write_fetch_record
+from lse.archive.fetch_record import (
+    FetchRecord,
+    read_fetch_record,
+    restored_record,
+    write_fetch_record,
+)
 from lse.archive.files import blocks_of, write_atomically
 from lse.archive.holding import sha256_of
-from lse.archive.layout import FETCH_RECORD, archive_name, archived_files
+from lse.archive.layout import FETCH_RECORD, LOG, archive_name, archived_files
 from lse.archive.manifest import FileEntry, content_sha256_of
 from lse.archive.trace_file import DamagedArchive
+from lse.archive.versions import drop_damaged_lines
 from lse.archive.zip import open_zip
 from lse.errors import AccessError, DifferencesFound, IncompleteError, LseError, TemporaryError, UsageError
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.batches import Batch, begin_batch
-from lse.pipeline.common import counted, options
+from lse.pipeline.common import counted, fetch_figures, options
 from lse.pipeline.copies import Copies, read_records
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
@@ -31,12 +37,15 @@ from lse.pipeline.target_copy import bring, find_copies, find_copy, open_stored,
 from lse.pipeline.verifying import Depth, compare_copies
 from lse.resources import Resources
 from lse.store import RowKeys
-from lse.verify import Difference, Kind
+from lse.verify import NOTES, Difference, Kind
 
-COPIES = ("files", "zip", "target", "store", "ledger")
+COPIES = ("files", "zip", "target", "store", "ledger", *NOTES)
 """What can be repaired, in this order: a later copy is written from an earlier one."""
 
 _SHORT = {"db": "store"}
+
+_FROM = {"ledger": "what is there", "record": "the ledger", "log": "its whole lines"}
+"""What is no archive, and what it is repaired from"""
 
 Only = frozenset[tuple[Kind, str]]
 
@@ -99,10 +108,8 @@ def _is_chosen(difference: Difference, only: Only | None) -> bool:
 
 def _source(copy: str, copies: Copies, whole: Collection[str]) -> str:
     """The best whole archive for `copy`; files may also come one by one from what is sound of two."""
-    if copy == "ledger":
-        return "what is there"
-    if copy == "files" and any("_fetch.json" in str(d) for d in copies.differences):
-        return "the ledger"
+    if copy in _FROM:
+        return _FROM[copy]
     wanted = {"files": ("zip", "target"), "zip": ("files", "target"), "target": ("zip",)}
     found = next((each for each in wanted.get(copy, ("files", "zip", "target")) if each in whole), "")
     if not found and copy == "files" and {"zip", "target"} & copies.held.keys():
@@ -128,6 +135,8 @@ def repair(
         "target": _repair_target,
         "store": _repair_store,
         "ledger": _repair_ledger,
+        "record": _repair_record,
+        "log": _repair_log,
     }
     if resources.ledger is not None:
         _keep_rows(resources, batch, RowKeys(day, (), ()))  # every step writes into the ledger
@@ -162,11 +171,6 @@ class _Work:
 def _repair_files(work: _Work) -> None:
     """Bring each file that is not as it was, and put aside what does not belong there."""
     folder = work.resources.folder(work.day)
-    record = read_fetch_record(folder)
-    if any("_fetch.json" in str(difference) for difference in work.repair.differences) and record:
-        work.batch.keep_file(folder / FETCH_RECORD)
-        write_fetch_record(folder, replace(record, content_sha256=content_sha256_of(folder)))
-        return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as opened:
         readers = list(_readers(work, opened))
@@ -280,6 +284,34 @@ def _repair_ledger(work: _Work) -> None:
     if any(each.kind == "missing" for each in work.repair.differences):
         load(work.resources, work.day)
     relearn(work.resources, work.day)
+
+
+def _repair_record(work: _Work) -> None:
+    """Put right what files and ledger know of the fetch, where that proves to be what was written."""
+    folder = work.resources.folder(work.day)
+    content = content_sha256_of(folder)
+    if record := read_fetch_record(folder):
+        whole: FetchRecord | None = replace(record, content_sha256=content)
+    else:
+        entry = read_records(work.resources, work.day).ledger
+        whole = restored_record(folder, content_sha256=content, **(fetch_figures(entry) if entry else {}))
+    if whole is None:
+        raise IncompleteError(
+            f"Nothing proves what {FETCH_RECORD} of {work.day} said.",
+            hint=f"Fetch the day again, which writes it anew: lse archive fetch {options(work.day)}",
+        )
+    work.batch.keep_file(folder / FETCH_RECORD)
+    write_fetch_record(folder, whole)
+
+
+def _repair_log(work: _Work) -> None:
+    """Put the log aside and keep its whole lines; what a damaged one said is nowhere else."""
+    folder = work.resources.folder(work.day)
+    work.batch.keep_file(folder / LOG)
+    lines = drop_damaged_lines(folder)
+    if record := read_fetch_record(folder):
+        work.batch.keep_file(folder / FETCH_RECORD)
+        write_fetch_record(folder, replace(record, log_lines=lines))
 
 
 def _keep_rows(resources: Resources, batch: Batch, keys: RowKeys) -> None:

@@ -17,6 +17,7 @@ from lse.pipeline.comparing import Archive, Found, Rows, folder_archive, walk, z
 from lse.pipeline.copies import Copies, Records, find_in_target, read_records, same_bytes
 from lse.pipeline.glancing import glance
 from lse.pipeline.ledger_check import compare_ledger
+from lse.pipeline.notes_check import check_notes
 from lse.pipeline.target_copy import bring, holds
 from lse.resources import Resources
 from lse.sources import Window
@@ -64,6 +65,7 @@ def compare_copies(
     else:
         with ExitStack() as opened:
             _Comparison(resources, day, copies, records, opened).compare(progress, deep=depth == "deep")
+    copies.differences += check_notes(resources.folder(day), records.fetch)
     if not copies.held and not copies.differences and not copies.pruned and is_empty(resources, day):
         return StepResult("verify", "done", "no traces on this day"), copies
     if source:
@@ -249,7 +251,7 @@ class _Comparison:
             return
         others = {self._contents.get("zip"), ledger.content_sha256 if ledger else None}
         if others == {found.files_sha256}:
-            self._copies.damaged("files", "_fetch.json does not say what the last fetch left")
+            self._copies.damaged("record", "_fetch.json does not say what the last fetch left")
         else:
             self._copies.damaged("files", "they are not what the last fetch left")
 

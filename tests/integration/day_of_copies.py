@@ -16,9 +16,10 @@ from lse.archive.identity import identify_run
 from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.trace_file import make_trace, write_trace
-from lse.archive.versions import Superseded
+from lse.archive.versions import LogEntry, Superseded, add_to_log
 from lse.models import ProjectDay, RawFeedback, RawRun, StepResult, StoredFile
 from lse.pipeline import load, pack, upload, verify
+from lse.pipeline.common import fetch_facts, note
 from lse.pipeline.copies import Copies
 from lse.pipeline.repairing import Fixed, compare_and_fix, parse_only
 from lse.pipeline.undoing import undo
@@ -51,6 +52,7 @@ class DayOfCopies:
         self.root = root
         self._write_files()
         with Resources(self.settings) as opened:
+            note(opened, DAY, **fetch_facts(self._record()))
             for step in (pack, upload, load):
                 assert step(opened, DAY).exit_code == 0
 
@@ -65,6 +67,8 @@ class DayOfCopies:
             files = [StoredFile(runs[0].id, "attachment.x", sha256, 500, None)] if number == 0 else []
             write_trace(self.folder, make_trace(runs[0].id, runs, feedback, files))
         Superseded(self.folder).add([b'{"id":"earlier"}'])
+        for number, content in enumerate(("0" * 64, "1" * 64, content_sha256_of(self.folder))):
+            add_to_log(self.folder, LogEntry(f"2025-09-1{7 + number}T00:00:00+00:00", 6, 1, 0, 1, content))
         write_fetch_record(self.folder, self._record())
 
     def _runs(self, number: int, size: int) -> list[RawRun]:
@@ -113,6 +117,7 @@ class DayOfCopies:
             server_runs=runs,
             server_traces=5,
             content_sha256=content_sha256_of(self.folder),
+            log_lines=3,
         )
 
     def traces(self) -> list[Path]:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from day_of_copies import DayOfCopies
 
+from lse.archive.versions import read_log
 from lse.pipeline.verifying import Depth
 
 
@@ -61,6 +62,11 @@ def _flip_record(day: DayOfCopies) -> None:
     path.write_text(json.dumps(document | {"content_sha256": "0" * 64}))
 
 
+def _flip_figure(day: DayOfCopies) -> None:
+    path = day.folder / "_fetch.json"
+    path.write_bytes(path.read_bytes().replace(b'"walks": 1', b'"walks": 3'))
+
+
 def _delete_all_files(day: DayOfCopies) -> None:
     for path in [*day.traces(), day.attachment(), day.folder / "superseded.jsonl"]:
         path.unlink()
@@ -103,6 +109,7 @@ DAMAGES = {
     ),
     "every file gone": Damage(_delete_all_files, "every trace file of chat/2025-09-13 is missing in files"),
     "the record of the fetch": Damage(_flip_record, "_fetch.json"),
+    "a figure of that record": Damage(_flip_figure, "_fetch.json"),
     "a bit of the zip's content": Damage(lambda day: day.flip(day.zip, 200), "zip: "),
     "a bit of the zip's manifest": Damage(_flip_manifest, "zip: "),
     "a bit that no reader of zips looks at": Damage(_flip_header, "has other bytes than were packed"),
@@ -180,3 +187,48 @@ def test_a_sound_day_raises_no_alarm(tmp_path: Path, database_url: str) -> None:
         assert day.fix().batch is None
         assert day.content() == before
         day.sql("truncate runs, feedback, project_days, daily_rollups")
+
+
+def _flip_second_line(day: DayOfCopies) -> None:
+    path = day.folder / "_log.jsonl"
+    day.flip(path, path.read_bytes().index(b"\n") + 20)
+
+
+def _drop_last_line(day: DayOfCopies) -> None:
+    path = day.folder / "_log.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("do", "says", "left"),
+    [
+        (_flip_second_line, "log: line 2 of _log.jsonl is damaged", 2),
+        (_drop_last_line, "log: _log.jsonl lacks 1 line of 3", 2),
+        (lambda day: (day.folder / "_log.jsonl").unlink(), "log: _log.jsonl lacks 3 lines of 3", 0),
+    ],
+)
+def test_a_damaged_log_concerns_no_run_and_keeps_its_whole_lines(
+    day: DayOfCopies, do: Callable[[DayOfCopies], object], says: str, left: int
+) -> None:
+    do(day)
+    found, damaged = day.verify(), day.exact()
+    assert (found.exit_code, found.details) == (3, (says,))
+    assert (found.figures["differences"], found.figures["notes"]) == (1, 1)
+    fixed = day.fix("damaged-log")
+    assert (fixed.failed, fixed.result.exit_code) == ((), 0)
+    assert len(read_log(day.folder)) == left
+    assert day.undo().state == "done"
+    assert_equal(day.exact(), damaged)
+
+
+def test_a_record_that_nothing_proves_stays_and_says_what_writes_it_anew(day: DayOfCopies) -> None:
+    path = day.folder / "_fetch.json"
+    path.write_bytes(path.read_bytes()[:-10])
+    before, fixed = day.all_bytes(), day.fix()
+    assert fixed.result.exit_code == 3
+    assert [str(each) for each in fixed.copies.differences] == [
+        "record: _fetch.json is not as it was written"
+    ]
+    ((_, error),) = fixed.failed
+    assert error.hint.endswith("lse archive fetch --project chat --date 2025-09-13")
+    assert day.all_bytes() == before
