@@ -49,7 +49,12 @@ def error_template(error: str | None) -> str:
 
 def fingerprint(error: str | None) -> str:
     """Ten hexadecimal digits that messages with the same template share."""
-    return hashlib.sha256(error_template(error).encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return _digest(error_template(error))
+
+
+@functools.lru_cache(1_024)
+def _digest(template: str) -> str:
+    return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def _without_values(word: str, before: str) -> str:

@@ -3,12 +3,12 @@
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from lse.archive.fetch_record import read_fetch_record
 from lse.archive.layout import archived_files, project_slug
@@ -25,6 +25,7 @@ from lse.store.rows import feedback_values, storable_run
 logger = logging.getLogger(__name__)
 
 Origin = Literal["store", "files"]
+_Row = TypeVar("_Row")
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -123,12 +124,21 @@ class _ExplainingReader(Reader):
         self.plan = ""
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        plan = self._reader.query(f"explain (analyze, buffers) {sql}", parameters)
+        return self._explained(self._reader.query, sql, parameters)
+
+    def tuples(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return self._explained(self._reader.tuples, sql, parameters)
+
+    def _explained(
+        self, ask: Callable[[str, Mapping[str, Any]], list[_Row]], sql: str, parameters: Mapping[str, Any]
+    ) -> list[_Row]:
+        plan = self._reader.tuples(f"explain (analyze, buffers) {sql}", parameters)
         began = time.perf_counter()
-        rows = self._reader.query(sql, parameters)
+        rows = ask(sql, parameters)
         took = (time.perf_counter() - began) * 1000
-        lines = [str(line) for row in plan for line in row.values()]
-        self.plan += "\n".join([*lines, f"{len(rows)} rows in {took:.1f} ms, with connecting", ""])
+        self.plan += "\n".join(
+            [*(line for (line,) in plan), f"{len(rows)} rows in {took:.1f} ms, with connecting", ""]
+        )
         return rows
 
 

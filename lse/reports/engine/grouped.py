@@ -65,15 +65,14 @@ class Grouped:
         """Every row, from the store."""
         question = self._question(request)
         sql, parameters = statement(question, request)
-        columns = question.columns
+        place = {column: number for number, column in enumerate(question.columns)}
         wanted = {condition.value for condition in question.where.only("fingerprint")}
         groups: _Groups = {}
-        for row in reader.query(sql, parameters):
-            found = {column: row[f"k{number}"] for number, column in enumerate(columns)}
-            if wanted and wanted != {fingerprint(found[ERROR])}:
+        for row in reader.tuples(sql, parameters):
+            if wanted and wanted != {fingerprint(row[place[ERROR]])}:
                 continue
-            group = tuple(d.label(found[d.column]) for d in question.dimensions)
-            _add(groups, group, {name: unpacked(row[name]) for name in question.figures})
+            group = tuple(d.label(row[place[d.column]]) for d in question.dimensions)
+            _add(groups, group, zip(question.figures, map(unpacked, row[len(place) :]), strict=True))
         return self._rows(groups, request)
 
     def from_runs(self, runs: Iterable[DatedRun], request: Request) -> list[Row]:
@@ -86,7 +85,9 @@ class Grouped:
             failed = dated.run.status != "success" and question.subject.matches(dated.run, dated.text)
             if failed or not self.failed_only:
                 for group in _groups_of(dated, question):
-                    _add(groups, group, {name: FIGURES[name].of(dated, failed) for name in question.figures})
+                    _add(
+                        groups, group, ((name, FIGURES[name].of(dated, failed)) for name in question.figures)
+                    )
         return self._rows(groups, request)
 
     def render(self, rows: Sequence[Row], request: Request, form: str) -> Document:
@@ -134,9 +135,9 @@ def _groups_of(dated: DatedRun, question: Question) -> Iterator[tuple[str, ...]]
     return product(*labels)
 
 
-def _add(groups: _Groups, group: tuple[str, ...], figures: dict[str, Any]) -> None:
+def _add(groups: _Groups, group: tuple[str, ...], figures: Iterable[tuple[str, Any]]) -> None:
     """Put `figures` together with those that `group` has by now; None stands for nothing."""
     known = groups.setdefault(group, {})
-    for name, figure in figures.items():
+    for name, figure in figures:
         if figure is not None:
             known[name] = FIGURES[name].plus(known[name], figure) if name in known else figure

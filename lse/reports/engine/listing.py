@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from lse.formats import Cell, Document, Table, render
@@ -10,11 +11,12 @@ from lse.models.filter import RunFilter
 from lse.models.fingerprint import MESSAGE_LENGTH, fingerprint
 from lse.reports import TABLE_FORMATS, DatedRun, Request, about
 from lse.reports.engine.figures import microseconds
-from lse.reports.engine.measures import plain_number, plain_time
+from lse.reports.engine.measures import plain_number
 from lse.store.filtering import filter_sql
 from lse.store.reading import Reader
 
 Row = tuple[Cell, ...]
+_Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +24,18 @@ class Column:
     """One thing that is said of a run: its value in SQL over `runs`, of a run in hand, and as a cell."""
 
     sql: str
+    """Columns with the same SQL share their value"""
     of: Callable[[DatedRun], Any]
-    cell: Callable[[Any], Cell] = lambda value: value
+    cell: Callable[[Any], Cell] | None = None
+    """None: as the value is"""
 
 
 def _text(name: str) -> Column:
     return Column(f"coalesce({name}, '')", lambda dated: getattr(dated.run, name) or "")
 
 
-def _number(name: str) -> Column:
-    return Column(name, lambda dated: getattr(dated.run, name))
+def _id(name: str) -> Column:
+    return Column(f"{name}::text", lambda dated: str(getattr(dated.run, name)))
 
 
 def _error(dated: DatedRun) -> str:
@@ -39,7 +43,11 @@ def _error(dated: DatedRun) -> str:
 
 
 COLUMNS = {
-    "start_time": Column("start_time", lambda dated: dated.run.start_time, plain_time),
+    "start_time": Column(
+        """to_char(start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')""",
+        lambda dated: dated.run.start_time.replace(tzinfo=None).isoformat(timespec="microseconds"),
+        lambda time: f"{time.removesuffix('.000000')}Z",
+    ),
     "seconds": Column(
         "(extract(epoch from end_time - start_time) * 1000000)::bigint",
         lambda dated: microseconds(dated.run),
@@ -50,41 +58,62 @@ COLUMNS = {
     "type": Column("coalesce(run_type, '')", lambda dated: dated.run.run_type or ""),
     "status": _text("status"),
     "model": _text("model"),
-    "total_tokens": _number("total_tokens"),
+    "total_tokens": Column("total_tokens", lambda dated: dated.run.total_tokens),
     "total_cost": Column(
         "total_cost",
         lambda dated: dated.run.total_cost,
         lambda cost: plain_number(cost) if cost is not None else None,
     ),
-    "trace_id": Column("trace_id", lambda dated: dated.run.trace_id, str),
-    "run_id": Column("run_id", lambda dated: dated.run.run_id, str),
-    "fingerprint": Column("error", _error, fingerprint),
+    "trace_id": _id("trace_id"),
+    "run_id": _id("run_id"),
+    "fingerprint": Column("coalesce(error, '')", _error, fingerprint),
     "error": Column("coalesce(error, '')", _error, lambda text: " ".join(text.split())),
 }
 """By the name in the report's head. An error is cut to 300 characters and written on one line; errors
 whose messages say the same share their `fingerprint`."""
 
+_WINDOW = "run_date between %(start)s and %(end)s and (%(project)s::text is null or project = %(project)s)"
 _EVERY = """
-select {columns}
-from runs
-where run_date between %(start)s and %(end)s and (%(project)s::text is null or project = %(project)s)
-  and {condition}
+-- In the order of the days, which an index has, so that little is left to be sorted.
+select {columns} from runs
+where {window} and {condition}
+order by run_date, runs.start_time, runs.run_id
 """
 _SLOWEST = """
--- The rollups say which project days there are, and an index gives the slowest runs of each.
-select slow.*
-from (
-    select distinct project, run_date from daily_rollups
-    where run_date between %(start)s and %(end)s and (%(project)s::text is null or project = %(project)s)
-) as days
-cross join lateral (
-    select {columns} from runs
-    where runs.project = days.project and runs.run_date = days.run_date and latency is not null
-      and {condition}
-    order by latency desc, start_time, run_id
+select {columns} from runs
+where {window} and latency is not null and {condition}
+order by latency desc, runs.start_time, runs.run_id
+limit %(limit)s
+"""
+_ROLLED = frozenset({"name", "type", "status", "model"})
+_SLOWEST_OF_ROLLED = """
+-- The rollups know how long the slowest run of each of their rows took: the last eight bytes of its
+-- latencies. The longest of these say which project days can have one of the slowest runs. Months that were
+-- dropped still have rollups, but no runs to list.
+with rolled as materialized (
+    select project, run_date, ('x' || encode(substring(latencies from octet_length(latencies) - 7), 'hex')
+                              )::bit(64)::bigint as took
+    from daily_rollups
+    where {window} and ended > 0 and {condition}
+), longest as (
+    select took from (select * from rolled order by took desc) as rolled
+    where (select true from runs
+           where runs.project = rolled.project and runs.run_date = rolled.run_date limit 1)
+    limit %(limit)s
+), least as materialized (
+    select min(took) as took from longest
+), days as (
+    select distinct project, run_date, least.took from rolled, least where rolled.took >= least.took
+)
+select {names}
+from days cross join lateral (
+    select {columns}, latency, runs.start_time, runs.run_id from runs
+    where runs.project = days.project and runs.run_date = days.run_date
+      and latency >= (days.took * 0.000001)::double precision and {condition}
+    order by latency desc, runs.start_time, runs.run_id
     limit %(limit)s
 ) as slow
-order by seconds desc, start_time, run_id
+order by latency desc, start_time, run_id
 limit %(limit)s
 """
 
@@ -113,27 +142,29 @@ class Listing:
         where = request.where & request.subject
         sql, parameters = self._statement(where)
         limit = None if "fingerprint" in where.fields else self._limit(request)
-        rows = reader.query(sql, {**request.parameters, **parameters, "limit": limit})
-        wanted = where.only("fingerprint")
-        return self._rows(
-            [row for row in rows if all(fingerprint(row["error"]) == c.value for c in wanted)], request
-        )
+        found = reader.tuples(sql, {**request.parameters, **parameters, "limit": limit})
+        if wanted := {condition.value for condition in where.only("fingerprint")}:
+            error = list(self._read(where)).index(COLUMNS["error"].sql)
+            found = [values for values in found if wanted == {fingerprint(values[error])}]
+        return self._rows(found, where, request)
 
     def from_runs(self, runs: Iterable[DatedRun], request: Request) -> list[Row]:
         """The same rows, from every run of the requested days."""
         where = request.where & request.subject
+        read = self._read(where).values()
         listed = (dated for dated in runs if self._lists(dated.run) and where.matches(dated.run, dated.text))
-        values = [{name: COLUMNS[name].of(dated) for name in self._needs} for dated in listed]
-        return self._rows(values, request)
+        return self._rows([tuple(column.of(dated) for column in read) for dated in listed], where, request)
 
     def render(self, rows: Sequence[Row], request: Request, form: str) -> Document:
         """The rows, or the first `request.top` of them, as a table."""
         return render(Table(self.columns, rows[: request.top], about(request)), form)
 
-    @property
-    def _needs(self) -> list[str]:
-        """The columns that are read: those shown and those by which runs are chosen and ordered."""
-        return list(dict.fromkeys([*self.columns, "start_time", "run_id", "seconds", "error"]))
+    def _read(self, where: RunFilter) -> dict[str, Column]:
+        """The columns that are read, by their SQL: those shown and those that choose and order the runs."""
+        names = [*self.columns, "start_time", "run_id"]
+        names += ["seconds"] if self.slowest else []
+        names += where.fields & {"fingerprint"}
+        return {COLUMNS[name].sql: COLUMNS[name] for name in names}
 
     def _lists(self, run: Run) -> bool:
         return not (self.failed_only and run.status == "success") and not (
@@ -147,13 +178,33 @@ class Listing:
         condition, parameters = filter_sql(where.without("fingerprint"), "where")
         if self.failed_only:
             condition = f"status is distinct from 'success' and {condition}"
-        columns = ", ".join(f"{COLUMNS[name].sql} as {name}" for name in self._needs)
-        text = _SLOWEST if self.slowest else _EVERY
-        return text.replace("{columns}", columns).replace("{condition}", condition), parameters
-
-    def _rows(self, values: list[dict[str, Any]], request: Request) -> list[Row]:
-        values.sort(key=lambda row: (row["start_time"], row["run_id"]))
+        names = {sql: f"v{number}" for number, sql in enumerate(self._read(where))}
+        parts = {
+            "window": _WINDOW,
+            "columns": ", ".join(f"{sql} as {name}" for sql, name in names.items()),
+            "names": ", ".join(names.values()),
+            "condition": condition,
+        }
+        text = _EVERY
         if self.slowest:
-            values.sort(key=lambda row: row["seconds"], reverse=True)
-        limit = self._limit(request)
-        return [tuple(COLUMNS[name].cell(row[name]) for name in self.columns) for row in values[:limit]]
+            text = _SLOWEST_OF_ROLLED if where.fields <= _ROLLED else _SLOWEST
+        return text.format(**parts), parameters
+
+    def _rows(self, found: list[_Values], where: RunFilter, request: Request) -> list[Row]:
+        """The rows of what was found, in the report's order."""
+        read = list(self._read(where))
+        place = {name: read.index(column.sql) for name, column in COLUMNS.items() if column.sql in read}
+        found.sort(key=itemgetter(place["start_time"], place["run_id"]))
+        if self.slowest:
+            found.sort(key=itemgetter(place["seconds"]), reverse=True)
+        listed = found[: self._limit(request)]
+        columns = [_cells(COLUMNS[name], list(map(itemgetter(place[name]), listed))) for name in self.columns]
+        return list(zip(*columns, strict=True))
+
+
+def _cells(column: Column, values: Sequence[Any]) -> Sequence[Cell]:
+    """The values as cells. What comes many times, as messages do, is worked out once."""
+    if column.cell is None:
+        return values
+    known = {value: column.cell(value) for value in set(values)}
+    return [known[value] for value in values]

@@ -25,8 +25,6 @@ _RATED = """(
     ) as rated"""
 ERROR = "coalesce(error, '')"
 """The column that is not grouped by as it is: rows whose messages say the same become one group."""
-_FINEST = "project, run_date, name, run_type, status, model"
-"""The key of `daily_rollups`: packed latencies are sorted in each row, not across rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,7 @@ def statement(question: Question, request: Request) -> tuple[str, dict[str, Any]
     subject, of_subject = filter_sql(question.subject, "subject")
     failed = f"status is distinct from 'success' and {subject}"
     population = f"{_WINDOW} and {where}"
-    if (
-        question.failed_only
-    ):  # said once, so that the index on failures, which does not hold the status, is enough
+    if question.failed_only:  # said once for all figures
         population, failed = f"{population} and {failed}", "true"
     keys = {d.parameter: d.key for d in question.dimensions if d.key is not None}
     parameters = {**request.parameters, **of_where, **of_subject, **keys}
@@ -85,9 +81,11 @@ def _is_rolled(question: Question) -> bool:
 def _over_rollups(question: Question, population: str, failed: str, subject: str) -> Iterator[str]:
     """Traces stand in a table of their own, by name and in rows without one for all names together."""
     own = {name: FIGURES[name].over_rollups for name in question.figures if name not in TRACES}
-    if any(own.values()):
-        finest = _FINEST if "latencies" in own else None
-        yield _select(question, own, "daily_rollups", population, failed, finest)
+    if "latencies" in own:  # sorted in each row, not across rows
+        yield _select(question, own, "daily_rollups", population, failed, grouped=False)
+    elif any(own.values()):
+        sums = {name: f"sum({value})" for name, value in own.items()}
+        yield _select(question, sums, "daily_rollups", population, failed)
     if TRACES & set(question.figures):
         named = "name" in {d.name for d in question.dimensions} | question.where.fields
         counted = "by_name" if named else "not by_name"
@@ -119,16 +117,15 @@ def _select(
     table: str,
     population: str,
     failed: str,
-    finest: str | None = None,
+    *,
+    grouped: bool = True,
 ) -> str:
-    """The figures of `table`, each group divided by `finest`; those that it does not have are null."""
+    """The figures of `table` for each group, or of each of its rows; null for those it does not have."""
     columns = [f"{column} as k{number}" for number, column in enumerate(question.columns)]
     columns += [
         f"{(figures.get(name) or 'null').format(failed=failed)} as {name}" for name in question.figures
     ]
     joins = "".join({dimension.join: None for dimension in question.dimensions})
-    groups = [str(number + 1) for number in range(len(question.columns))] + ([finest] if finest else [])
-    return (
-        f"select {', '.join(columns)}\nfrom {table}{joins}\nwhere {population}\n"
-        f"group by {', '.join(groups) or '()'}"
-    )
+    groups = ", ".join(str(number + 1) for number in range(len(question.columns))) or "()"
+    text = f"select {', '.join(columns)}\nfrom {table}{joins}\nwhere {population}"
+    return f"{text}\ngroup by {groups}" if grouped else text
