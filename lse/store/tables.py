@@ -72,13 +72,12 @@ class RunRow(SQLModel, table=True):
             "run_date",
             "project",
             "name",
-            postgresql_include=["trace_id", "start_time", "error"],
+            postgresql_include=["trace_id", "run_id", "start_time", "run_type", "status", "error"],
             postgresql_where=sa.text(FAILED),
         ),
         sa.Index("runs_trace", "trace_id"),
         sa.Index("runs_start_time", "start_time", postgresql_using="brin"),
         sa.Index("runs_changed", "changed_xid", "run_id"),
-        sa.Index("runs_latency", "project", "run_date", "latency"),
         {"postgresql_partition_by": "RANGE (run_date)"},
     )
 
@@ -266,7 +265,9 @@ class FeedbackRow(SQLModel, table=True):
     __table_args__ = (
         _check("feedback", "id", "feedback_id"),
         _check("feedback", "run_id", "run_id"),
-        sa.Index("feedback_project_day", "project", "run_date", "run_id"),
+        sa.Index(
+            "feedback_project_day", "run_date", "project", "run_id", postgresql_include=["key", "score"]
+        ),
     )
 
     run_date: date = Field(primary_key=True)

@@ -115,7 +115,6 @@ def test_every_index_can_be_made_again_as_the_doctor_says(loaded_url: str) -> No
     assert missing == [
         "runs_changed",
         "runs_failed",
-        "runs_latency",
         "runs_pkey",
         "runs_project_day",
         "runs_start_time",
