@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from lse.archive.jsontext import MalformedJson, members
-from lse.models import RawFeedback, RawRun
+from lse.models import RawFeedback, RawRun, decode_run
 from lse.models.times import as_utc
 
 
@@ -16,21 +16,8 @@ class Unplaced(ValueError):
     """The text names no run or no trace. The message quotes no content."""
 
 
-class _Run(msgspec.Struct):
-    """What nearly every run holds, in the kinds that it has there."""
-
-    id: UUID
-    trace_id: UUID
-    parent_run_id: UUID | None = None
-    parent_run_ids: list[UUID] | None = None
-    dotted_order: str = ""
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    status: str | None = None
-
-
 class _Fields(msgspec.Struct):
-    """The same members of any other run."""
+    """What places a run, of any kind."""
 
     id: Any = None
     trace_id: Any = None
@@ -59,7 +46,6 @@ class _Ids(msgspec.Struct):
 
 _UUID_BYTES = 16
 _decode_ids = msgspec.json.Decoder(_Ids).decode
-_decode_run = msgspec.json.Decoder(_Run).decode
 _decode_fields = msgspec.json.Decoder(_Fields).decode
 _decode_retention = msgspec.json.Decoder(_RetentionFields).decode
 _decode_feedback = msgspec.json.Decoder(_FeedbackFields).decode
@@ -67,14 +53,17 @@ _decode_feedback = msgspec.json.Decoder(_FeedbackFields).decode
 
 def identify_run(text: bytes) -> RawRun:
     """The run that `text` holds, in either of LangSmith's shapes. Raises `Unplaced`."""
+    run = decode_run(text)
+    if run is None:
+        return _identify_odd_run(text)
     try:
-        run = _decode_run(text)
-        started = as_utc(run.start_time) if run.start_time else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
+        started = as_utc(run.start_time)
+    except OverflowError:
         return _identify_odd_run(text)
     parent = run.parent_run_id or (run.parent_run_ids[-1] if run.parent_run_ids else None)
     ended = run.end_time is not None or _has_ended(run.status)
-    return RawRun(run.id, run.trace_id, parent, run.dotted_order, ended, text, started)
+    order = run.dotted_order or ""
+    return RawRun(run.id, run.trace_id, parent, order, ended, text, started, served=run)
 
 
 def _identify_odd_run(text: bytes) -> RawRun:

@@ -8,13 +8,15 @@ upper-case enums, times with `Z`). `parse_run` reads both into one `Run`.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Raw, Struct
+
+from lse.models.times import as_utc
 
 _Count = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number that fits Postgres' bigint."""
@@ -77,11 +79,21 @@ def parse_run(text: bytes) -> Run:
     Needs `id`, `trace_id` (UUIDs) and `start_time`, else raises `UnreadableRun`. Any other value of an
     unexpected kind counts as missing. The payload is skipped, not built, so this takes microseconds.
     """
+    return run_as_served(text, decode_run(text))
+
+
+def decode_run(text: bytes) -> "ServedRun | None":
+    """The members of interest in `text`; None when one of them is of an unexpected kind."""
     try:
-        run = _run(_DECODER.decode(text))
+        return _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        run = _run(_read_leniently(text))
-    return run if _storable(run) else _without_unstorable(run)
+        return None
+
+
+def run_as_served(text: bytes, served: "ServedRun | None") -> Run:
+    """`parse_run` of a `text` for which `decode_run` gave `served`."""
+    run = _run(_read_leniently(text) if served is None else served)
+    return _without_unstorable(run) if b"\\" in text and b"\\u0000" in text else run
 
 
 def metadata_value(text: bytes, key: str) -> str | None:
@@ -124,8 +136,11 @@ class _Extra(Struct):
     metadata: _Metadata | None = None
 
 
-class _Wire(Struct):
-    """The members of interest, both shapes at once. `Raw` marks members that may be of any kind."""
+class ServedRun(Struct):
+    """The members of interest of a run, in both shapes at once, as the server says them.
+
+    `Raw` marks members that may be of any kind.
+    """
 
     id: UUID
     trace_id: UUID
@@ -153,38 +168,38 @@ class _Wire(Struct):
     metadata: _Metadata | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Wire)
+_decode = msgspec.json.Decoder(ServedRun).decode
 _INPUT_DATA = msgspec.json.Decoder(_InputData)
 _TEXT = msgspec.json.Decoder(str)
 
 
-def _run(wire: _Wire) -> Run:
-    started = _utc(wire.start_time)
+def _run(served: ServedRun) -> Run:
+    started = _utc(served.start_time)
     if started is None:
         raise UnreadableRun("start_time is outside the calendar")
-    inputs = wire.inputs
-    metadata = (wire.extra.metadata if wire.extra else None, wire.metadata)
-    parent = wire.parent_run_id or (wire.parent_run_ids[-1] if wire.parent_run_ids else None)
+    inputs = served.inputs
+    metadata = (served.extra.metadata if served.extra else None, served.metadata)
+    parent = served.parent_run_id or (served.parent_run_ids[-1] if served.parent_run_ids else None)
     return Run(
-        run_id=wire.id,
-        trace_id=wire.trace_id,
+        run_id=served.id,
+        trace_id=served.trace_id,
         parent_run_id=parent,
-        session_id=wire.session_id or wire.project_id,
-        name=wire.name,
-        run_type=wire.run_type.lower() if wire.run_type else None,
-        status=wire.status.lower() if wire.status else None,
+        session_id=served.session_id or served.project_id,
+        name=served.name,
+        run_type=served.run_type.lower() if served.run_type else None,
+        status=served.status.lower() if served.status else None,
         start_time=started,
-        end_time=_utc(wire.end_time) if wire.end_time else None,
-        dotted_order=wire.dotted_order or "",
-        error=_error(wire.error),
-        tags=tuple(wire.tags) if wire.tags else (),
-        prompt_tokens=wire.prompt_tokens,
-        completion_tokens=wire.completion_tokens,
-        total_tokens=wire.total_tokens,
-        prompt_cost=_cost(wire.prompt_cost),
-        completion_cost=_cost(wire.completion_cost),
-        total_cost=_cost(wire.total_cost),
-        thread_id=wire.thread_id,
+        end_time=_utc(served.end_time) if served.end_time else None,
+        dotted_order=served.dotted_order or "",
+        error=_error(served.error),
+        tags=tuple(served.tags) if served.tags else (),
+        prompt_tokens=served.prompt_tokens,
+        completion_tokens=served.completion_tokens,
+        total_tokens=served.total_tokens,
+        prompt_cost=served.prompt_cost and _cost(served.prompt_cost),
+        completion_cost=served.completion_cost and _cost(served.completion_cost),
+        total_cost=served.total_cost and _cost(served.total_cost),
+        thread_id=served.thread_id,
         symbol=_symbol(inputs, *metadata),
         url=_first_text((inputs.input, inputs.url, inputs.target_url)) if inputs else None,
         model=_first_text([part.ls_model_name for part in metadata if part is not None]),
@@ -192,11 +207,8 @@ def _run(wire: _Wire) -> Run:
 
 
 def _utc(time: datetime) -> datetime | None:
-    """`time` in UTC; a time without a zone is UTC already (LangSmith's v1 answers)."""
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
     try:
-        return time.astimezone(UTC)
+        return as_utc(time)
     except OverflowError:
         return None
 
@@ -209,7 +221,7 @@ def _cost(cost: Decimal | None) -> Decimal | None:
 
 
 def _begins(raw: Raw, mark: bytes) -> bool:
-    return raw is not _ABSENT and bytes(memoryview(raw)[:1]) == mark
+    return raw is not _ABSENT and memoryview(raw)[:1] == mark
 
 
 def _text(raw: Raw) -> str | None:
@@ -271,22 +283,6 @@ def _as_postgres_prints(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _storable(run: Run) -> bool:
-    """Whether no text of `run` holds a NUL; lone surrogates are gone by now."""
-    texts = (
-        run.name,
-        run.status,
-        run.run_type,
-        run.error,
-        run.thread_id,
-        run.symbol,
-        run.url,
-        run.model,
-        *run.tags,
-    )
-    return not any(text and "\0" in text for text in (run.dotted_order, *texts))
-
-
 def _without_unstorable(run: Run) -> Run:
     changes = {name: _clean(getattr(run, name)) for name in run.__struct_fields__}
     return msgspec.structs.replace(run, **changes)
@@ -308,20 +304,20 @@ def _loads(text: bytes) -> Any:
         raise UnreadableRun("not a complete JSON text") from None
 
 
-def _read_leniently(text: bytes) -> _Wire:
+def _read_leniently(text: bytes) -> ServedRun:
     """The members of interest, each on its own: what does not fit counts as missing."""
     top = _loads(text)
     if not isinstance(top, dict):
         raise UnreadableRun("not a JSON object")
-    values = {field: _fitting(field, top.get(field)) for field in _Wire.__struct_fields__}
+    values = {field: _fitting(field, top.get(field)) for field in ServedRun.__struct_fields__}
     for required in ("id", "trace_id", "start_time"):
         if values[required] is None:
             raise UnreadableRun(f"{required} is missing or odd")
-    return _Wire(**values)
+    return ServedRun(**values)
 
 
 _NESTED: Mapping[str, type[Struct]] = {"inputs": _Inputs, "extra": _Extra, "metadata": _Metadata}
-_FIELD_TYPES: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(_Wire)}
+_FIELD_TYPES: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(ServedRun)}
 
 
 def _fitting(field: str, value: Any) -> Any:

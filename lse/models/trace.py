@@ -7,17 +7,27 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from lse.models.run import Run, ServedRun, decode_run, parse_run, run_as_served
+
+
+def content_digest(text: bytes) -> bytes:
+    """The first 16 bytes of the SHA-256 of `text`.
+
+    A fixed width keeps the store's rows narrow; 128 bits leave accidental collisions out of reach.
+    """
+    return hashlib.sha256(text).digest()[:16]
+
 
 def content_hash(text: bytes) -> UUID:
-    """The first 128 bits of the SHA-256 of `text`, as a UUID.
+    """`content_digest` as a UUID."""
+    return UUID(bytes=content_digest(text))
 
-    A fixed-width value keeps the store's rows narrow; 128 bits leave accidental collisions out of reach.
+
+class RawRun(Struct, frozen=True, eq=False):
+    """One run: the exact JSON text the server sent, and the few values that place it.
+
+    Two are equal when both say the same; what `served` remembers does not count.
     """
-    return UUID(bytes=hashlib.sha256(text).digest()[:16])
-
-
-class RawRun(Struct, frozen=True):
-    """One run: the exact JSON text the server sent, and the few values that place it."""
 
     id: UUID
     trace_id: UUID
@@ -31,6 +41,24 @@ class RawRun(Struct, frozen=True):
 
     resolved: bytes | None = None
     """The text with the payloads that the server keeps as files filled in, where there are any."""
+
+    served: ServedRun | None = None
+    """The members of interest in `text`, where whoever read its ids has decoded them on the way."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RawRun) and self._placed() == other._placed()
+
+    def __hash__(self) -> int:
+        return hash(self._placed())
+
+    def _placed(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name != "served")
+
+    def typed(self) -> Run:
+        """The run with typed values, payloads filled in. Raises `UnreadableRun`, as `parse_run` does."""
+        if self.resolved is not None:
+            return parse_run(self.resolved)
+        return run_as_served(self.text, self.served or decode_run(self.text))
 
     @property
     def order(self) -> tuple[str, str]:

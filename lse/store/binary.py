@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -36,12 +37,20 @@ _NO_TEXTS = _length(12) + struct.pack(">iiI", 0, 0, _TEXT_OID)
 
 
 def _uuid(value: UUID) -> bytes:
-    return _UUID_LENGTH + value.bytes
+    return _UUID_LENGTH + value.int.to_bytes(16, "big")
+
+
+def _digest(value: bytes) -> bytes:
+    return _UUID_LENGTH + value
 
 
 def _text(value: str) -> bytes:
     encoded = value.encode()
     return _length(len(encoded)) + encoded
+
+
+_few = lru_cache(1_024)
+"""For what has few different values in a day: looking one up takes a third of the time of encoding it."""
 
 
 def _date(value: date) -> bytes:
@@ -77,30 +86,30 @@ def _jsonb(text: bytes) -> bytes:
 
 
 RUN_COLUMNS: dict[str, Callable[[Any], bytes]] = {
-    "run_date": _date,
+    "run_date": _few(_date),
     "trace_id": _uuid,
     "run_id": _uuid,
     "parent_run_id": _uuid,
     "session_id": _uuid,
-    "content_hash": _uuid,
+    "content_hash": _digest,
     "start_time": _time,
     "end_time": _time,
     "prompt_tokens": _int8,
     "completion_tokens": _int8,
     "total_tokens": _int8,
     "sanitized": _bool,
-    "project": _text,
-    "name": _text,
-    "run_type": _text,
-    "status": _text,
-    "symbol": _text,
+    "project": _few(_text),
+    "name": _few(_text),
+    "run_type": _few(_text),
+    "status": _few(_text),
+    "symbol": _few(_text),
     "thread_id": _text,
     "prompt_cost": _numeric,
     "completion_cost": _numeric,
     "total_cost": _numeric,
-    "tags": _texts,
+    "tags": _few(_texts),
     "error": _text,
-    "model": _text,
+    "model": _few(_text),
     "data": _jsonb,
 }
 """The columns that a load writes, in the order in which it sends them, and how a value of each is encoded."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg import Connection, sql
 
-from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, content_hash
+from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, content_digest
 from lse.store.binary import HEADER, RUN_COLUMNS, TRAILER
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import QUERIES
@@ -79,7 +79,7 @@ def _differing(
             copy.write(HEADER)
             for raw in runs:
                 try:
-                    copy.write(run_row(day, raw, content_hash(raw.text)))
+                    copy.write(run_row(day, raw, content_digest(raw.text)))
                 except UnreadableRun:
                     continue  # a load quarantines it
             copy.write(TRAILER)

@@ -1,26 +1,26 @@
 """Load the traces of one project day: typed rows by binary COPY, one transaction, one bad run alone.
 
-Batches are read, their runs hashed, and for a day without rows also encoded, in a thread of their own while
-the server works on the batch before. Runs that the store does not hold are copied straight in; changed ones
-go through a temporary table and one upsert, and the rows they replace become versions; unchanged ones are
-recognised by their hash and not sent. When Postgres refuses a batch, halves of it are tried under savepoints
-until the refused run stands alone, and is quarantined.
+The runs of a day without rows are sent while they are read, so that client and server work at the same time.
+Of any other day, or when something about a batch is not as hoped, the store is asked first what it holds:
+runs that it does not hold are copied in; changed ones go through a temporary table and one upsert, and the
+rows they replace become versions; unchanged ones are recognised by their hash and not sent. When Postgres
+refuses a batch, halves of it are tried under savepoints until the refused run stands alone, and is
+quarantined.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.copy import LibpqWriter
 
-from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, content_hash
-from lse.store.ahead import made_ahead
+from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, content_digest, content_hash
 from lse.store.binary import HEADER, RUN_COLUMNS, TRAILER
 from lse.store.connection import deadline
 from lse.store.events import write_ledger_events
@@ -38,14 +38,17 @@ BATCH_RUNS = 2_000
 BATCH_DEADLINE = 900.0
 """Seconds for one batch, halving included; a healthy one takes a fraction of a second."""
 
-_BATCH_BYTES = 8 * 2**20
+_BATCH_BYTES = 2**24
 """A batch also ends at this many bytes of text, so that large runs do not fill the memory."""
 
-_FIRST_BATCH_BYTES = 2**19
-"""The first batch is small, and each is twice the one before, so that the server has work soon."""
+_BLOCK_BYTES = 2**16
+"""Rows are handed to the client library in blocks of this size: a third of what a socket holds, so that the
+server works on the blocks before while one is made."""
 
-_BLOCK_BYTES = 2**19
-"""Rows are handed to the client library in blocks: after each, this thread waits for its turn to run."""
+_UNSENT_BYTES = 4 * _BATCH_BYTES
+"""The client library may hold what the server does not take yet, a whole batch if need be. By default it
+waits for an empty socket every so often, and the server then waits in its turn: measured, 85 microseconds a
+run instead of 60."""
 
 _ROW_FAULTS = ("22", "23", "54")
 """SQLSTATE classes that one row can cause: data exception, integrity violation, limit exceeded."""
@@ -97,31 +100,21 @@ class _Item(NamedTuple):
     """A run on its way into the store."""
 
     raw: RawRun
-    hash: UUID
-    row: bytes | str | None = None
-    """How it is sent, or why it cannot be; None as long as nobody asked."""
-
-    def encoded(self, day: ProjectDay) -> "_Item":
-        """The same with its row."""
-        try:
-            return self if self.row else self._replace(row=run_row(day, self.raw, self.hash))
-        except UnreadableRun as error:
-            return self._replace(row=str(error))
-
-    @property
-    def key(self) -> bytes:
-        """What the run is known by: trace id and run id, 16 bytes each."""
-        return self.raw.trace_id.bytes + self.raw.id.bytes
+    digest: bytes
 
 
 _Key = bytes
+"""What a run is known by: trace id and run id, 16 bytes each."""
+
 Loaded = TypeVar("Loaded", _Item, RawFeedback)
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Runs, each once, and feedback."""
+    """Runs, each once, and feedback; read as far as they were asked for."""
 
+    source: Iterator[RawRun | RawFeedback]
+    most_runs: int
     runs: dict[_Key, _Item] = field(default_factory=dict)
     feedback: list[RawFeedback] = field(default_factory=list)
     read: int = 0
@@ -129,15 +122,45 @@ class _Batch:
     size: int = 0
     """Bytes of text."""
 
-    def add(self, raw: RawRun) -> None:
-        """Take in `raw`. Of a run that comes twice the last counts, but never an unfinished one."""
-        self.read += 1
-        self.size += len(raw.text)
-        item = _Item(raw, content_hash(raw.text))
-        key = item.key
-        earlier = self.runs.get(key)
-        if earlier is None or raw.ended or not earlier.raw.ended:
-            self.runs[key] = item
+    def read_on(self) -> Iterator[_Item]:
+        """The runs until the batch is full, each as it is read.
+
+        Of a run that comes twice `runs` holds the last, but never an unfinished one after a finished one.
+        """
+        for part in self.source:
+            if isinstance(part, RawFeedback):
+                self.feedback.append(part)
+                continue
+            item = _Item(part, content_digest(part.text))
+            key = _key(part)
+            earlier = self.runs.get(key)
+            if earlier is None or part.ended or not earlier.raw.ended:
+                self.runs[key] = item
+            self.read += 1
+            self.size += len(part.text)
+            yield item
+            if self.is_full:
+                return
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there may be more to read, in another batch."""
+        return self.read >= self.most_runs or self.size >= _BATCH_BYTES
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a run came twice."""
+        return len(self.runs) < self.read
+
+
+def _parts(traces: Iterable[Trace]) -> Iterator[RawRun | RawFeedback]:
+    for trace in traces:
+        yield from trace.feedback
+        yield from trace.runs
+
+
+def _key(run: RawRun) -> _Key:
+    return run.trace_id.bytes + run.id.bytes
 
 
 class _Stored(NamedTuple):
@@ -162,14 +185,15 @@ def load(
 ) -> LoadResult:
     """Load `traces` in one transaction, which the caller commits; the ledger is written last."""
     loading = _Loading(connection, day, overwrite)
+    source = _parts(traces)
     with deadline(connection, BATCH_DEADLINE):
         connection.execute(QUERIES["lock_load"], {"day": str(day)})
-    batches = _batches(traces, batch_runs)
-    if loading.is_first():
-        batches = map(partial(_encoded, day), batches)
-    for batch in made_ahead(batches):
+        is_first = loading.is_first()
+    batch = None
+    while batch is None or batch.is_full:
+        batch = _Batch(source, batch_runs)
         with deadline(connection, BATCH_DEADLINE):
-            loading.batch(batch)
+            loading.batch(batch, is_first)
         if progress is not None:
             progress(batch.read)
     for text in unplaced:
@@ -184,23 +208,6 @@ def day_digest(connection: psycopg.Connection[Any], day: ProjectDay) -> tuple[in
     key = {"project": day.project, "run_date": day.day}
     [(digest, feedback)] = connection.execute(QUERIES["day_digest"], key)
     return digest, feedback
-
-
-def _batches(traces: Iterable[Trace], batch_runs: int) -> Iterator[_Batch]:
-    batch, most = _Batch(), _FIRST_BATCH_BYTES
-    for trace in traces:
-        batch.feedback.extend(trace.feedback)
-        for run in trace.runs:
-            batch.add(run)
-            if batch.read >= batch_runs or batch.size >= most:
-                yield batch
-                batch, most = _Batch(), min(2 * most, _BATCH_BYTES)
-    if batch.read or batch.feedback:
-        yield batch
-
-
-def _encoded(day: ProjectDay, batch: _Batch) -> _Batch:
-    return replace(batch, runs={key: item.encoded(day) for key, item in batch.runs.items()})
 
 
 class _Loading:
@@ -220,16 +227,42 @@ class _Loading:
         [(has_rows,)] = self._connection.execute(QUERIES["day_has_rows"], key)
         return not has_rows
 
-    def batch(self, batch: _Batch) -> None:
-        """Load one batch."""
+    def batch(self, batch: _Batch, is_first: bool) -> None:
+        """Read a batch and load it; `is_first` says that the store should hold none of its runs."""
         began, before = time.monotonic(), dict(self._counts)
-        self._runs(batch.runs)
+        if not (is_first and self._copy_as_read(batch)):
+            for _ in batch.read_on():
+                pass
+            self._runs(batch.runs)
         self._counts["feedback"] += self._put(batch.feedback, self._upsert_feedback)
         done = ", ".join(f"{self._counts[name] - before[name]:,} {name}" for name in before)
         seconds = time.monotonic() - began
         logger.info(
             "%s: %d runs, %.1f MB in %.2f s: %s", self._day, batch.read, batch.size / 1e6, seconds, done
         )
+
+    def _copy_as_read(self, batch: _Batch) -> bool:
+        """Send the runs of `batch` while they are read; whether that was all there is to do with them.
+
+        Else nothing is written: a run came twice, stands on another day, or was refused.
+        """
+        sent, as_hoped = 0, False
+        try:
+            with self._connection.transaction():
+                sent = self._send(batch.read_on(), _COPY_RUNS)
+                as_hoped = not batch.repeats and not self._stand_elsewhere(batch)
+                if not as_hoped:
+                    raise psycopg.Rollback
+        except psycopg.Error as error:
+            if _row_fault(error) is None:
+                raise
+        self._counts["inserted"] += sent if as_hoped else 0
+        return as_hoped
+
+    def _stand_elsewhere(self, batch: _Batch) -> bool:
+        parameters = {"trace_ids": _trace_ids(batch.runs), "run_date": self._day.day}
+        [(elsewhere,)] = self._connection.execute(QUERIES["stand_elsewhere"], parameters)
+        return bool(elsewhere)
 
     def _runs(self, items: dict[_Key, _Item]) -> None:
         here, elsewhere = self._known(items)
@@ -248,13 +281,13 @@ class _Loading:
         self._counts["updated"] += self._put(changed, self._upsert)
 
     def _is_changed(self, item: _Item, stored: _Stored) -> bool:
-        return self._overwrite or (stored.hash, stored.project) != (item.hash.bytes, self._day.project)
+        return self._overwrite or (stored.hash, stored.project) != (item.digest, self._day.project)
 
     def _known(self, items: dict[_Key, _Item]) -> tuple[dict[_Key, _Stored], dict[_Key, _Stored]]:
         """What the store holds of these runs on this day, and what on another."""
         here: dict[_Key, _Stored] = {}
         elsewhere: dict[_Key, _Stored] = {}
-        parameters = {"trace_ids": list({item.raw.trace_id for item in items.values()})}
+        parameters = {"trace_ids": _trace_ids(items)}
         for key, *rest in self._connection.execute(QUERIES["known_runs"], parameters, binary=True):
             stored = _Stored(*rest)
             if key in items:
@@ -320,7 +353,7 @@ class _Loading:
 
     def _look_again(self, items: Sequence[_Item]) -> int:
         """Somebody else loaded some of these meanwhile, for another project: they are known by now."""
-        self._runs({item.key: item for item in items})
+        self._runs({_key(item.raw): item for item in items})
         return 0  # counted already
 
     def _copy(self, items: Sequence[_Item]) -> int:
@@ -336,24 +369,27 @@ class _Loading:
         self._counts["kept"] += sent - written
         return written
 
-    def _send(self, items: Sequence[_Item], statement: sql.Composed) -> int:
-        """Copy `items`, encoded by now or just before they are sent: the server works on those before."""
+    def _send(self, items: Iterable[_Item], statement: sql.Composed) -> int:
+        """Copy `items`, each encoded when its turn comes: the server works on those before."""
         unreadable = []
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            block = bytearray(HEADER)
-            for item in items:
-                row = item.encoded(self._day).row
-                if isinstance(row, bytes):
-                    block += row
-                else:
-                    unreadable.append((item, row or ""))
-                if len(block) >= _BLOCK_BYTES:
-                    copy.write(bytes(block))
-                    block.clear()
-            copy.write(bytes(block) + TRAILER)
+        sent = 0
+        with self._connection.cursor() as cursor:
+            writer = LibpqWriter(cursor, flush_threshold=_UNSENT_BYTES)
+            with cursor.copy(statement, writer=writer) as copy:
+                block = bytearray(HEADER)
+                for item in items:
+                    try:
+                        block += run_row(self._day, item.raw, item.digest)
+                        sent += 1
+                    except UnreadableRun as error:
+                        unreadable.append((item, str(error)))
+                    if len(block) >= _BLOCK_BYTES:
+                        copy.write(bytes(block))
+                        block.clear()
+                copy.write(bytes(block) + TRAILER)
         for item, reason in unreadable:
             self._quarantine(item, reason)
-        return len(items) - len(unreadable)
+        return sent
 
     def _upsert_feedback(self, raws: Sequence[RawFeedback]) -> int:
         readable = []
@@ -388,6 +424,10 @@ class _Loading:
             "reason": reason,
         }
         self._connection.execute(QUERIES["quarantine"], parameters)
+
+
+def _trace_ids(items: dict[_Key, _Item]) -> list[UUID]:
+    return list({item.raw.trace_id for item in items.values()})
 
 
 def _row_fault(error: psycopg.Error) -> str | None:

@@ -4,12 +4,11 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from psycopg.types.json import Jsonb
 
-from lse.models import ProjectDay, RawFeedback, RawRun, Run, UnreadableRun, content_hash, parse_run
+from lse.models import ProjectDay, RawFeedback, RawRun, Run, UnreadableRun, content_hash
 from lse.store.binary import encode_row
 
 ERROR_LENGTH = 300
@@ -27,8 +26,8 @@ _ALIKE = bytes.maketrans(b"123456789+-E", b"00000000000e")
 _HUGE_MARK = b"0e0000"
 
 
-def run_row(day: ProjectDay, raw: RawRun, key: UUID) -> bytes:
-    """The row of `raw`, whose content hash is `key`, as `copy runs from stdin (format binary)` takes it.
+def run_row(day: ProjectDay, raw: RawRun, digest: bytes) -> bytes:
+    """The row of `raw`, whose content digest is `digest`, as `copy runs from stdin (format binary)` takes it.
 
     Raises `UnreadableRun` when it is no run that the store takes.
     """
@@ -39,7 +38,7 @@ def run_row(day: ProjectDay, raw: RawRun, key: UUID) -> bytes:
         run.run_id,
         run.parent_run_id,
         run.session_id,
-        key,
+        digest,
         run.start_time,
         run.end_time,
         run.prompt_tokens,
@@ -68,7 +67,7 @@ def storable_run(raw: RawRun) -> tuple[Run, bytes, bool]:
     Raises `UnreadableRun` when it cannot be typed or must not become a jsonb value: what a load quarantines.
     """
     text = raw.resolved or raw.text
-    run = parse_run(text)
+    run = raw.typed()
     if run.run_id != raw.id or run.trace_id != raw.trace_id:
         raise UnreadableRun("the ids in the text are not those it is filed under")
     refuse_huge_numbers(text)
