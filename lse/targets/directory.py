@@ -2,6 +2,7 @@
 
 <root>/<folder>/<name>                      the objects
 <root>/.properties/<folder>/<name>.json     their properties, with the md5 they belong to
+<root>/.digests/<folder>/<name>.json        their md5, noted by a list so that the next one need not read them
 <root>/.trash/<folder>/<name>.<md5>         what was replaced or trashed, kept until a person removes it
 """
 
@@ -17,6 +18,7 @@ from lse.archive.files import atomic_file, remove_stale, sync_directory, write_a
 from lse.errors import AccessError, ConfigurationError, DifferencesFound, IncompleteError, TemporaryError
 from lse.settings import Settings
 from lse.targets import Progress, StoredObject
+from lse.targets._digests import known_measure
 from lse.targets._measure import BLOCK_BYTES, Measure, measure, new_md5
 from lse.targets._paths import checked_path
 
@@ -77,12 +79,7 @@ class DirectoryTarget:
     def find(self, path: str) -> StoredObject | None:
         place = self._place(path)
         with _translated(place):
-            if not place.is_file():
-                return None
-            found = measure(place)
-            return StoredObject(
-                path, path, found.size, found.md5, self._properties(path, found), place.as_uri()
-            )
+            return self._object(path, place, measure(place)) if place.is_file() else None
 
     def get(self, path: str, file: Path, progress: Progress | None = None) -> StoredObject:
         stored = self._present(path)
@@ -106,7 +103,10 @@ class DirectoryTarget:
             names = sorted(f.relative_to(self._root).as_posix() for f in self._root.rglob("*") if f.is_file())
         for name in names:
             if name.startswith(prefix) and not any(part.startswith(".") for part in name.split("/")):
-                found = self.find(name)
+                place = self._place(name)
+                with _translated(place):
+                    content = known_measure(place, self._digest(name)) if place.is_file() else None
+                    found = self._object(name, place, content) if content else None
                 if found is not None:
                     yield found
 
@@ -118,6 +118,7 @@ class DirectoryTarget:
                 place.unlink()
                 sync_directory(place.parent)
                 self._sidecar(path).unlink(missing_ok=True)
+                self._digest(path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -154,6 +155,13 @@ class DirectoryTarget:
             with atomic_file(kept) as sink:
                 _copy(place, sink, None)
         sync_directory(kept.parent)
+
+    def _digest(self, path: str) -> Path:
+        return self._root / ".digests" / f"{path}.json"
+
+    def _object(self, path: str, place: Path, content: Measure) -> StoredObject:
+        properties = self._properties(path, content)
+        return StoredObject(path, path, content.size, content.md5, properties, place.as_uri())
 
     def _sidecar(self, path: str) -> Path:
         return self._root / ".properties" / f"{path}.json"
