@@ -25,7 +25,15 @@ from lse.archive.manifest import FileEntry, content_sha256_of
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.versions import drop_damaged_lines
 from lse.archive.zip import open_zip
-from lse.errors import AccessError, DifferencesFound, IncompleteError, LseError, TemporaryError, UsageError
+from lse.errors import (
+    AccessError,
+    ConfigurationError,
+    DifferencesFound,
+    IncompleteError,
+    LseError,
+    TemporaryError,
+    UsageError,
+)
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.batches import Batch, begin_batch
 from lse.pipeline.common import counted, fetch_figures, options
@@ -173,8 +181,8 @@ def _repair_files(work: _Work) -> None:
     folder = work.resources.folder(work.day)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as opened:
-        readers = list(_readers(work, opened))
-        wanted = _wanted(work, readers)
+        readers, refusal = _readers(work, opened)
+        wanted = _wanted(work, readers, refusal)
         for path in archived_files(folder):
             if path.name not in wanted and work.wants("extra"):
                 work.batch.keep_file(path)
@@ -183,7 +191,9 @@ def _repair_files(work: _Work) -> None:
             entry.path for entry in wanted.values() if not _brought(work, folder / entry.path, entry, readers)
         ]
     if lost:
-        raise IncompleteError(f"{counted(len(lost), 'file')} of {work.day} cannot be had, first {lost[0]}.")
+        raise refusal or IncompleteError(
+            f"{counted(len(lost), 'file')} of {work.day} cannot be had, first {lost[0]}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,30 +205,42 @@ class _Reader:
     read: Callable[[FileEntry], bytes]
 
 
-def _readers(work: _Work, opened: ExitStack) -> Iterator[_Reader]:
-    """The zip and the target's object, where they can be opened; a member is proved when it is read."""
+def _readers(work: _Work, opened: ExitStack) -> tuple[list[_Reader], LseError | None]:
+    """The zip and the target's object, where they can be opened; and why the target's cannot be."""
+    here = list(_zip_reader(work, opened))
+    try:
+        return [*here, *_target_reader(work, opened)], None
+    except (AccessError, ConfigurationError, TemporaryError) as refusal:
+        return here, refusal
+
+
+def _zip_reader(work: _Work, opened: ExitStack) -> Iterator[_Reader]:
     try:
         archive = opened.enter_context(open_zip(work.resources.zip_path(work.day)))
-        manifest = archive.manifest
-        yield _Reader(manifest.content_sha256, {e.path: e for e in manifest.files}, archive.read)
     except (FileNotFoundError, DamagedArchive):
-        pass  # the target may do
+        return  # the target may do
+    manifest = archive.manifest
+    yield _Reader(manifest.content_sha256, {e.path: e for e in manifest.files}, archive.read)
+
+
+def _target_reader(work: _Work, opened: ExitStack) -> Iterator[_Reader]:
+    """A member is proved when it is read."""
     try:
         if work.resources.settings.target and (stored := find_copy(work.resources, work.day)):
             members = opened.enter_context(open_stored(work.resources, stored))
             content = members.archive.manifest.content_sha256
             yield _Reader(content, members.entries, members.read)
-    except (AccessError, TemporaryError, DifferencesFound, DamagedArchive):
-        pass  # the zip may do
+    except (DifferencesFound, DamagedArchive):
+        return  # the zip may do
 
 
-def _wanted(work: _Work, readers: Sequence[_Reader]) -> Mapping[str, FileEntry]:
-    """The files that should be there. Raises `IncompleteError` where no manifest is of that content."""
+def _wanted(work: _Work, readers: Sequence[_Reader], refusal: LseError | None) -> Mapping[str, FileEntry]:
+    """The files that should be there. Raises `refusal` or `IncompleteError` where no manifest says so."""
     content = read_records(work.resources, work.day).content_sha256
     for reader in readers:
         if content in (None, reader.content_sha256):
             return reader.entries
-    raise IncompleteError(
+    raise refusal or IncompleteError(
         f"No zip that can be read holds what the last fetch left of {work.day}.",
         hint=f"Fetch it again: lse archive fetch {options(work.day)}",
     )

@@ -59,9 +59,9 @@ class Lab:
             resources.source.close()
         return {result.step: result for result in results}
 
-    def verify(self, *, deep: bool = False, **flags: Any) -> StepResult:
+    def verify(self, *, deep: bool = False, source: bool = False, **flags: Any) -> StepResult:
         with self.resources(**flags) as resources:
-            result = verify(resources, DAY, deep=deep)
+            result = verify(resources, DAY, deep=deep, source=source)
             resources.source.close()
         return result
 
