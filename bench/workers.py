@@ -1,20 +1,29 @@
 """Several workers on one database: `python -m bench.workers DAYS WORKERS... [--limits]`.
 
-Each worker is a process that sweeps its share of so many project days against the local LangSmith, into a
-Postgres that all of them share. With `--limits`, LangSmith refuses what exceeds its published rates: the
-figures are then how many requests were refused, and how much of the rate for pages was used.
+So many project days are swept against the local LangSmith, into a Postgres that all workers share: by plain
+processes, and by flow runs of as many Prefect workers under a running server. What the flow runs take longer
+is the cost of orchestration, in seconds of each worker, and what they compute more, in seconds of a
+processor, that of the server included. With `--limits`, LangSmith refuses what exceeds its published rates of
+v1: the figures are then how many requests were refused, and how much of the rate for pages was used.
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from bench import stack
+from bench.stack import OVER, WORKER, Stack
 from lse.models import ProjectDay
 from lse.pipeline import exit_code, full_sweep
 from lse.resources import Resources
@@ -23,17 +32,42 @@ from lse.settings import load_settings
 from lse.store import migrate
 from lse.store.embedded import EmbeddedPostgres, find_binaries
 
-PROJECT = "chat"
+DAYS_EACH = 5
+"""Days of each project; all are within what LangSmith counts as recent"""
 RUNS = 250
 """Of each day: three pages"""
 PAGES = 10
 """Requests for pages that LangSmith's v1 allows within 10 s, of recent days"""
+FIRST = datetime.now(UTC).date() - timedelta(days=DAYS_EACH)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the workers of one measurement work."""
+
+    folder: Path
+    settings: dict[str, str]
+    projects: list[str]
+    server: LangSmithServer
+
+    def share(self, number: int, workers: int) -> list[str]:
+        """The projects of one worker."""
+        return self.projects[number::workers]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What sweeping all days took."""
+
+    seconds: float
+    computed: float
+    """Seconds of a processor, without those of Postgres and LangSmith"""
 
 
 def main() -> None:
-    """Measure each number of workers on a store of its own."""
+    """Measure each number of workers, each on stores of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("days", type=int)
+    parser.add_argument("days", type=int, help=f"a multiple of {DAYS_EACH} times the number of workers")
     parser.add_argument("workers", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--limits", action="store_true")
     parser.add_argument("--share", help=argparse.SUPPRESS)
@@ -41,63 +75,119 @@ def main() -> None:
     if options.share:
         sweep(json.loads(options.share))
         return
+    print("workers  days  plain, s  Prefect, s  more a day, s  computed more, s  pages  of the rate  refused")
     for workers in options.workers:
         measure(options.days, workers, options.limits)
 
 
 def measure(days: int, workers: int, limits: bool) -> None:
-    """Sweep `days` with so many processes, and print what it took."""
-    last = datetime.now(UTC).date() - timedelta(days=1)
-    projects = [f"{PROJECT}-{number}" for number in range(-(-days // 5))]
-    chosen = [(name, last - timedelta(days=back)) for name in projects for back in range(5)][:days]
-    with tempfile.TemporaryDirectory() as folder, LangSmithServer(api_key="k", rate_limits=limits) as server:
-        for name, day in chosen:
-            server.load([line(name, day, number) for number in range(RUNS)], name)
-        with EmbeddedPostgres(Path(folder), find_binaries(load_settings(_env_file=None))).running() as url:
-            migrate.upgrade(url)
-            begin = time.monotonic()
-            started = [start(folder, url, server.url, chosen[n::workers], limits) for n in range(workers)]
-            codes = [process.wait() for process in started]
-            seconds = time.monotonic() - begin
-        pages = [entry for entry in server.log if entry.operation == "query_runs"]
-        statuses = Counter(entry.status for entry in server.log)
-    span = pages[-1].time - pages[0].time
-    used = (len(pages) - PAGES) / span / (PAGES / 10)
-    print(
-        f"{workers} workers, {days} days: {seconds:.1f} s, {seconds / days:.2f} s a day; exit codes {codes};"
-        f" {len(pages)} pages, {used:.2f} of the rate; refused {statuses[429]}",
-        flush=True,
-    )
+    """Sweep `days` with so many processes, and with so many Prefect workers, and print what it took."""
+    with place(days, limits) as by_processes:
+        plain = run_processes(by_processes, workers)
+    with place(days, limits) as by_flows:
+        orchestrated = run_flows(by_flows, workers)
+        pages = [entry.time for entry in by_flows.server.log if entry.operation == "query_runs"]
+        refused = Counter(entry.status for entry in by_flows.server.log)[429]
+    used = (len(pages) - PAGES) / (pages[-1] - pages[0]) / (PAGES / 10)
+    overhead = (orchestrated.seconds - plain.seconds) * workers / days
+    more = (orchestrated.computed - plain.computed) / days
+    took = f"{plain.seconds:8.1f}  {orchestrated.seconds:10.1f}  {overhead:13.2f}  {more:16.2f}"
+    asked_for = f"{len(pages):5}  {used:11.2f}  {refused:7}"
+    print(f"{workers:7}  {days:4}  {took}  {asked_for}", flush=True)
 
 
-def start(
-    folder: str, url: str, endpoint: str, share: list[tuple[str, date]], limits: bool
-) -> subprocess.Popen[bytes]:
-    """A process that sweeps `share`."""
-    flags = {
-        "database_url": url,
-        "langsmith_endpoint": endpoint,
-        "langsmith_api_key": "k",
-        "langsmith_api": "v1",
-        "langsmith_rate_limit": limits,
-        "data_dir": f"{folder}/data",
-        "archive_dir": f"{folder}/archives",
-        "state_dir": f"{folder}/state",
-    }
-    days = [[name, day.isoformat()] for name, day in share]
-    told = json.dumps({"flags": flags, "days": days})
-    return subprocess.Popen([sys.executable, "-m", "bench.workers", "0", "--share", told])
+@contextmanager
+def place(days: int, limits: bool) -> Iterator[Place]:
+    """A LangSmith with so many project days, and an empty store."""
+    projects = [f"chat-{number}" for number in range(days // DAYS_EACH)]
+    binaries = find_binaries(load_settings(_env_file=None))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        LangSmithServer(api_key="k", rate_limits=limits) as server,
+        EmbeddedPostgres(Path(name), binaries).running() as url,
+    ):
+        for project in projects:
+            for day in (FIRST + timedelta(days=number) for number in range(DAYS_EACH)):
+                server.load([line(project, day, number) for number in range(RUNS)], project)
+        migrate.upgrade(url)
+        settings = {
+            "LSE_DATABASE_URL": url,
+            "LANGSMITH_ENDPOINT": server.url,
+            "LANGSMITH_API_KEY": "k",
+            "LSE_LANGSMITH_API": "v1",
+            "LSE_LANGSMITH_RATE_LIMIT": str(limits),
+            "LSE_DATA_DIR": f"{name}/data",
+            "LSE_ARCHIVE_DIR": f"{name}/archives",
+            "LSE_STATE_DIR": f"{name}/state",
+        }
+        yield Place(Path(name), settings, projects, server)
 
 
-def sweep(told: dict[str, object]) -> None:
+def run_processes(where: Place, workers: int) -> Taken:
+    """What plain processes take."""
+    begin, before = time.monotonic(), computed()
+    shares = [json.dumps(where.share(number, workers)) for number in range(workers)]
+    command = [sys.executable, "-m", "bench.workers", "0", "--share"]
+    started = [subprocess.Popen([*command, share], env=where.settings) for share in shares]
+    codes = [process.wait() for process in started]
+    if any(codes):
+        raise RuntimeError("a process failed")
+    return Taken(time.monotonic() - begin, computed() - before)
+
+
+def sweep(projects: list[str]) -> None:
     """Sweep the days of a share; the exit code is the first that is not 0."""
-    with Resources(load_settings(_env_file=None, **told["flags"])) as resources:  # type: ignore[arg-type]
+    with Resources(load_settings(_env_file=None)) as resources:
         results = [
             result
-            for name, day in told["days"]  # type: ignore[attr-defined]
-            for result in full_sweep(resources, ProjectDay(name, date.fromisoformat(day)), skip={"upload"})
+            for name in projects
+            for number in range(DAYS_EACH)
+            for result in full_sweep(
+                resources, ProjectDay(name, FIRST + timedelta(days=number)), skip={"upload"}
+            )
         ]
     sys.exit(exit_code(results))
+
+
+def run_flows(where: Place, workers: int) -> Taken:
+    """What it takes from when flow runs are asked for until the last is over, with server and workers running."""
+    with stack.postgres() as database, Stack(where.folder, database, where.settings) as running:
+        running.start_server()
+        running.deploy()
+        for _ in range(workers):
+            running.start(*WORKER, "--limit", "1")
+        with running.client() as client:
+            stack.until(lambda: len(client.read_workers_for_work_pool("lse")) == workers)
+            deployment = client.read_deployment_by_name("backfill/range").id
+            begin, before = time.monotonic(), running.computed()
+            runs = [
+                client.create_flow_run_from_deployment(
+                    deployment, parameters=asked(where, number, workers)
+                ).id
+                for number in range(workers)
+            ]
+            stack.until(lambda: all(client.read_flow_run(run).state_name in OVER for run in runs), 3600)
+            taken = Taken(time.monotonic() - begin, running.computed() - before)
+            if any(client.read_flow_run(run).state_name != "Completed" for run in runs):
+                raise RuntimeError(f"a flow run failed: {running.log.read_text()[-6000:]}")
+    return taken
+
+
+def computed() -> float:
+    """The processor time of this process's children that are over, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def asked(where: Place, number: int, workers: int) -> dict[str, Any]:
+    """The parameters of the backfill of one share."""
+    return {
+        "projects": where.share(number, workers),
+        "start": FIRST.isoformat(),
+        "end": (FIRST + timedelta(days=DAYS_EACH - 1)).isoformat(),
+        "at_once": 1,
+        "skip": ["upload"],
+    }
 
 
 def line(project: str, day: date, number: int) -> bytes:
