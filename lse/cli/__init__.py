@@ -4,6 +4,7 @@ Data goes to stdout as plain text; progress, warnings and errors go to stderr. E
 that says what happened and a hint, with the exit code of its kind.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,8 @@ from lse.errors import Interrupted, LseError, UsageError, from_os_error, unexpec
 
 def main() -> None:
     """Run `lse` with the arguments of this process and exit."""
+    # Imports and rows are many objects and hardly garbage: looking for some took a tenth of a short command.
+    gc.set_threshold(50_000)
     try:
         sys.exit(_run())
     except KeyboardInterrupt:  # before or after the command itself, which handles its own

@@ -44,11 +44,10 @@ def db(json: Json = False) -> None:
 
 
 def _report_statements() -> dict[str, bytes]:
-    """The query of each report that has one."""
+    """The query of each report."""
     from lse.reports import find_report, report_names
 
-    queries = {name: getattr(find_report(name), "QUERY", None) for name in report_names()}
-    return {f"report {name}": query.encode() for name, query in queries.items() if query}
+    return {f"report {name}": find_report(name).QUERY.encode() for name in report_names()}
 
 
 def _print(findings: Sequence["Finding"]) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from lse.errors import DifferencesFound, UsageError
 from lse.formats import BINARY, Document, encoded, visible
 from lse.models.day import parse_day
 from lse.reports import report_formats, report_names, report_options, report_summary
+
+if TYPE_CHECKING:
+    from lse.resources import Resources
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,7 +41,7 @@ By = Annotated[
     str | None,
     typer.Option(
         help="Group by these, with commas: day, week, month, project, name, type, status, model, tag, error,"
-        " fingerprint, metadata.KEY."
+        " fingerprint, metadata.KEY with a key of yours such as metadata.user; feedback also by key."
     ),
 ]
 Where = Annotated[
@@ -87,7 +90,7 @@ def _add_report(report: str) -> None:
         ] = False,
         **own: Any,
     ) -> None:
-        from lse.pipeline import answer, archived_projects
+        from lse.pipeline import answer
 
         chosen = days(date, start_date, end_date, last, utc_today())
         request = _request(chosen.start, chosen.end, project, **own)
@@ -95,9 +98,9 @@ def _add_report(report: str) -> None:
         if form in BINARY and output is None and sys.stdout.isatty():
             raise UsageError(f"A terminal cannot show {form}.", hint=f"Add: --output {report}.{form}")
         with resources() as opened:
+            if project is not None:
+                _require_known(opened, project, source)
             found = answer(opened, report, request, origin=source.value, form=form, explain=explain)
-            if project is not None and project not in archived_projects(opened):
-                tell(f"lse: Nothing of a project called {project!r} is archived.")
         for line in found.plan.splitlines():
             tell(line)
         if output is None:
@@ -114,6 +117,16 @@ def _add_report(report: str) -> None:
             )
 
     app.command(report, help=report_summary(report))(_with_options(command, report))
+
+
+def _require_known(opened: "Resources", project: str, source: Origin) -> None:
+    """Refuse a project of which nothing is archived: an empty report would look like a good day."""
+    from lse.pipeline import require_archived, require_readable
+
+    if source is Origin.STORE:
+        require_readable(opened, project)
+    else:
+        require_archived(opened, [project])
 
 
 def _with_options(command: Callable[..., None], report: str) -> Callable[..., None]:

@@ -108,6 +108,10 @@ class Report(Protocol):
 
     FORMATS: tuple[str, ...]
 
+    @property
+    def QUERY(self) -> str:  # noqa: N802 - a constant of modules
+        """What it asks the store when it is asked without options, for whoever looks at plans."""
+
     def from_store(self, reader: "Reader", request: Request) -> Sequence[Any]:
         """The report's rows, computed in the database."""
 

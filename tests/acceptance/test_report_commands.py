@@ -68,8 +68,12 @@ def test_explain_shows_the_plan_beside_the_report(swept: Lse) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("errors", "--by", "nome"), "There is no grouping by 'nome'."),
-        (("errors", "--by", "key"), "Only feedback has a key."),
+        (("errors", "--by", "nome"), "There is no grouping by 'nome'.\n     Is it name?"),
+        (
+            ("errors", "--by", "key"),
+            "Only feedback has a key.\n     By a key of the metadata: --by metadata.user",
+        ),
+        (("cost", "--by", "metadata"), "Say which key of the metadata, such as --by metadata.user."),
         (("errors", "--where", "nome=x"), "'nome=x' is not a condition on runs."),
         (("error-groups", "--new-since", "soon"), "'soon' is not a date of the form YYYY-MM-DD."),
         (("zenrows-errors", "--by", "name"), "No such option"),
@@ -85,6 +89,19 @@ def test_what_cannot_be_answered_prints_nothing_on_stdout(
     assert answer.code == 2
     assert answer.out == ""
     assert says in answer.err
+
+
+def test_a_mistyped_project_is_refused_and_a_day_without_runs_is_not(swept: Lse) -> None:
+    file = swept.folder / "errors.csv"
+    file.write_text("as it was")
+    for source in ("store", "files"):
+        options = ("-d", "2025-09-01", "--source", source)
+        refused = swept("report", "errors", "-p", f"{PROJECT}x", *options, "--output", str(file))
+        assert (refused.code, refused.out, file.read_text()) == (2, "", "as it was")
+        assert f"Is it {PROJECT}?" in refused.err
+        empty = swept("report", "errors", "-p", PROJECT, *options)
+        assert (empty.code, empty.out.splitlines()[1:]) == (0, ["2025-09-01,0,0,0.0,0,0,0"])
+        assert "0 of 1 days complete, 1 missing" in empty.err
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ def test_a_report_offers_the_three_functions_and_its_formats(name: str) -> None:
     assert isinstance(module.FORMATS, tuple)
     assert module.FORMATS
     assert "csv" in module.FORMATS, "the report flow publishes CSV"
+    assert "select" in module.QUERY, "the doctor looks at its plan"
     assert all(callable(function) for function in (module.from_store, module.from_runs, module.render))
 
 

@@ -22,9 +22,7 @@ from lse.store.doctor import (
     sample_parameters,
 )
 
-QUERIES = {
-    name: query.encode() for name in report_names() if (query := getattr(find_report(name), "QUERY", None))
-}
+QUERIES = {name: find_report(name).QUERY.encode() for name in report_names()}
 SERVER: dict[str, Any] = {
     "version": 180004,
     "version_name": "18.4",

@@ -20,6 +20,8 @@ COMMANDS = (
     "db rebuild -p caht",
     "runs list -p caht -d 2025-09-13",
     "runs search word -p caht --last 2d",
+    "report errors -p caht -d 2025-09-13",
+    "report errors -p caht -d 2025-09-13 --source files",
     "eval create-dataset -p caht --recipe website --last 2d",
 )
 

@@ -1,5 +1,6 @@
 """What runs can be grouped by."""
 
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -79,9 +80,16 @@ def find_dimension(name: str) -> Dimension:
         value = METADATA.format(key=f"%({dimension.parameter})s::text")
         return replace(dimension, column=f"coalesce({value}, '')")
     if name not in DIMENSIONS:
-        hint = f"One or more, with commas, of: {', '.join(DIMENSIONS)}, metadata.KEY."
-        raise UsageError(f"There is no grouping by {name!r}.", hint=hint)
+        raise UsageError(f"There is no grouping by {name!r}.", hint=_hint(name))
     return DIMENSIONS[name]
+
+
+def _hint(name: str) -> str:
+    if name.removesuffix(".") == "metadata":
+        return "Say which key of the metadata, such as --by metadata.user."
+    similar = difflib.get_close_matches(name, DIMENSIONS, n=1)
+    known = f"One or more, with commas, of: {', '.join(DIMENSIONS)}, metadata.KEY."
+    return f"Is it {similar[0]}? {known}" if similar else known
 
 
 def is_of_time(name: str) -> bool:

@@ -101,7 +101,11 @@ class Grouped:
     def _question(self, request: Request) -> Question:
         names = request.by or self.by
         if self.reads != "feedback" and "key" in names:
-            raise UsageError("Only feedback has a key.", hint="lse report feedback --by key")
+            raise UsageError(
+                "Only feedback has a key.",
+                hint="By a key of the metadata: --by metadata.user, with your key for user."
+                " By the key of feedback: lse report feedback --by key",
+            )
         needs = (need for measure in self.measures for need in MEASURES[measure].needs)
         return Question(
             dimensions=tuple(map(find_dimension, names)),
