@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lse.archive.fetch_record import read_fetch_record
-from lse.archive.files import atomic_file, sync_directory
+from lse.archive.files import atomic_file, sync_directory, write_atomically
 from lse.archive.layout import FETCH_RECORD, LOG, archived_files
 from lse.archive.manifest import FileEntry, Manifest, content_sha256_of
 from lse.archive.trace_file import DamagedArchive
@@ -83,7 +83,8 @@ def _extract(archive: ZipReader, folder: Path) -> None:
 def _set_aside(folder: Path, successor: Path, content_sha256: str) -> Path | None:
     """Move a folder that is in the way to the first free name `<date>.replaced-<n>`.
 
-    One that holds nothing but the notes of fetches gives them to its successor and goes away.
+    Its successor gets the notes of fetches too: the log, and the record if it tells of what comes back. A
+    folder that holds nothing else goes away.
     """
     if not folder.exists():
         return None
@@ -95,8 +96,17 @@ def _set_aside(folder: Path, successor: Path, content_sha256: str) -> Path | Non
             path.rename(successor / path.name)
         folder.rmdir()
         return None
+    _copy_notes(folder, successor, content_sha256)
     number = 1
     while (kept := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
         number += 1
     folder.rename(kept)
     return kept
+
+
+def _copy_notes(folder: Path, successor: Path, content_sha256: str) -> None:
+    record = read_fetch_record(folder)
+    told = record is not None and record.content_sha256 == content_sha256
+    for path in (folder / LOG, *([folder / FETCH_RECORD] if told else [])):
+        if path.exists():
+            write_atomically(successor / path.name, path.read_bytes())

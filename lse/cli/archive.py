@@ -10,8 +10,8 @@ from lse.cli import listing, prune, to_db, verify
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
 from lse.cli.selection import Selection, may_select, takes_selection
-from lse.errors import AccessError, ConfigurationError, LseError, UsageError, from_os_error
-from lse.models.choice import Known, choose
+from lse.errors import AccessError, ConfigurationError, LseError, from_os_error
+from lse.models.choice import Known
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
 
@@ -64,7 +64,7 @@ def upload(
 def restore(
     selection: Selection,
     trace: Annotated[
-        UUID | None, typer.Option(help="Bring back this trace alone; its day is looked up in the store.")
+        UUID | None, typer.Option(help="Bring back this trace alone; its project and day are looked up.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace other trace files; they are kept beside.")] = False,
     json: Json = False,
@@ -77,7 +77,7 @@ def restore(
             return pipeline.restore_trace(resources, day, trace, progress, force=force)
         return pipeline.restore(resources, day, progress, force=force)
 
-    if trace is None or selection.days is not None:
+    if trace is None or (selection.days is not None and selection.projects):
         run_archived("restore", step, selection, json)
         return
     with resources() as opened:
@@ -85,15 +85,16 @@ def restore(
 
 
 def _day_of(opened: "Resources", selection: Selection, trace: UUID) -> ProjectDay:
-    """The day of a trace in one of the chosen projects. Raises `UsageError` when the store knows none."""
-    from lse.pipeline import days_of_trace
+    """The day of a trace, among the projects and days that were given. Raises `UsageError`."""
+    from lse.pipeline import day_of_trace
 
-    names = choose(selection.projects, selection.all_projects, archived_projects(opened))
-    found = [day for name in names for day in days_of_trace(opened, name, trace)]
-    if len(found) != 1:
-        problem = "is in the store on no day" if not found else f"is in the store on {len(found)} days"
-        raise UsageError(f"Trace {trace} {problem}, so its day must be given.", hint="Add --date D.")
-    return found[0]
+    names, span = selection.names(archived_projects(opened)), selection.days
+
+    def is_wanted(day: ProjectDay) -> bool:
+        in_span = span is None or span.start <= day.day <= span.end
+        return in_span and (names is None or day.project in names)
+
+    return day_of_trace(opened, trace, is_wanted)
 
 
 @app.command()

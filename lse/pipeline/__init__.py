@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lse.pipeline.projects import archived_projects, require_archived, require_known, require_readable
     from lse.pipeline.pruning import COPIES, Pruned, prune
     from lse.pipeline.reporting import Answer, answer, report
-    from lse.pipeline.restoring import days_of_trace, restore, restore_trace
+    from lse.pipeline.restoring import day_of_trace, restore, restore_trace
     from lse.pipeline.status import ProjectStatus, statuses
     from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
     from lse.pipeline.vanishing import ask_expiry
@@ -37,7 +37,7 @@ __all__ = [
     "answer",
     "archived_projects",
     "ask_expiry",
-    "days_of_trace",
+    "day_of_trace",
     "due_days",
     "exit_code",
     "fetch",
@@ -72,7 +72,7 @@ _HOMES = {
     "projects": "archived_projects require_archived require_known require_readable",
     "pruning": "COPIES Pruned prune",
     "reporting": "Answer answer report",
-    "restoring": "days_of_trace restore restore_trace",
+    "restoring": "day_of_trace restore restore_trace",
     "status": "ProjectStatus statuses",
     "sweeping": "STEPS RunStep exit_code full_sweep run_step",
     "vanishing": "ask_expiry",

@@ -77,6 +77,11 @@ def _entries(resources: Resources, project: str) -> dict[ProjectDay, LedgerEntry
     return {entry.day: entry for entry in entries}
 
 
+def days_on_disk(resources: Resources) -> list[ProjectDay]:
+    """The days of which there are trace files or a zip here, by project and day."""
+    return sorted({day for name in archived_projects(resources) for day in _days_on_disk(resources, name)})
+
+
 def _days_on_disk(resources: Resources, project: str) -> Iterator[ProjectDay]:
     for day in archived_days(resources.settings.data_dir, project):
         yield ProjectDay(project, day)

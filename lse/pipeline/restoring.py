@@ -1,6 +1,7 @@
 """The step `restore`: trace files back from the target, or from the local zip; a whole day or one trace."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -14,21 +15,24 @@ from lse.archive.zip import open_zip
 from lse.errors import UsageError
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import counted, no_progress, options
+from lse.pipeline.listing import days_on_disk
 from lse.pipeline.target_copy import Members, bring, find_copy, open_stored
 from lse.resources import Resources
 from lse.targets import StoredObject
+
+logger = logging.getLogger(__name__)
 
 
 def restore(
     resources: Resources, day: ProjectDay, progress: Progress = no_progress, *, force: bool = False
 ) -> StepResult:
     """Bring the trace files of `day` back from the target, or else from the local zip."""
-    path, stored = resources.zip_path(day), _in_target(resources, day)
+    stored = _in_target(resources, day)
+    path = resources.zip_path(day) if stored else _require(resources, day)
     with resources.scratch() as scratch:
         if stored:
             path = scratch / path.name
             bring(resources, stored, path, progress)
-        _require(path)
         manifest, kept = restore_zip(path, resources.folder(day), day, force=force)
     forget_pruned(resources.settings.data_dir, day, "files")
     summary = f"{counted(len(manifest.files), 'file')} in {resources.folder(day)}{_moved(kept)}"
@@ -73,15 +77,57 @@ def restore_trace(
     )
 
 
-def days_of_trace(resources: Resources, project: str, trace_id: UUID) -> list[ProjectDay]:
-    """The day of a trace, as the store knows it; empty when it does not."""
-    rows = resources.store.query(_DAYS_OF_TRACE, {"project": project, "trace_id": trace_id})
-    return [ProjectDay(project, row["run_date"]) for row in rows]
+def day_of_trace(
+    resources: Resources, trace_id: UUID, wanted: Callable[[ProjectDay], bool] | None = None
+) -> ProjectDay:
+    """The day of a trace among those `wanted`, by default all: as the store knows it, else by the trace files and zips here.
+
+    Raises `UsageError` when nothing here knows the trace, or when it has several days.
+    """
+    found = list(filter(wanted, _in_store(resources, trace_id)))
+    found = found or list(filter(wanted, _in_archives(resources, trace_id)))
+    if not found:
+        raise UsageError(
+            f"Trace {trace_id} is neither in the store nor in an archive on this machine.",
+            hint="Name its day, and the target is asked: --project P --date D.",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"Trace {trace_id} is in {len(found)} days: {', '.join(map(str, found))}.",
+            hint=f"Say which: {options(found[0])}",
+        )
+    return found[0]
+
+
+def _in_store(resources: Resources, trace_id: UUID) -> list[ProjectDay]:
+    if resources.ledger is None:
+        return []
+    rows = resources.ledger.query(_DAYS_OF_TRACE, {"trace_id": trace_id})
+    return [ProjectDay(row["project"], row["run_date"]) for row in rows]
 
 
 _DAYS_OF_TRACE = """
-select distinct run_date from runs where trace_id = %(trace_id)s and project = %(project)s order by run_date
+select distinct project, run_date from runs where trace_id = %(trace_id)s order by project, run_date
 """
+
+
+def _in_archives(resources: Resources, trace_id: UUID) -> Iterator[ProjectDay]:
+    """The days whose trace files or zip here have a file of the trace."""
+    for day in days_on_disk(resources):
+        names = [path.name for path in archived_files(resources.folder(day))]
+        if resources.zip_path(day).exists():
+            names += _names_in_zip(resources.zip_path(day))
+        if any(trace_of_file(name) == trace_id for name in names):
+            yield day
+
+
+def _names_in_zip(path: Path) -> list[str]:
+    try:
+        with open_zip(path) as archive:
+            return [file.path for file in archive.manifest.files]
+    except DamagedArchive as error:
+        logger.warning("%s", error.message)
+        return []
 
 
 def _in_target(resources: Resources, day: ProjectDay) -> StoredObject | None:
@@ -89,9 +135,19 @@ def _in_target(resources: Resources, day: ProjectDay) -> StoredObject | None:
     return find_copy(resources, day) if resources.settings.target else None
 
 
-def _require(path: Path) -> None:
+def _require(resources: Resources, day: ProjectDay) -> Path:
+    """The zip here. Raises `UsageError` when there is none; the target has none either, or none is set."""
+    path, target = resources.zip_path(day), resources.settings.target
+    if not path.exists() and target is None:
+        raise UsageError(
+            f"{path} does not exist, and no target is set.", hint="Set LSE_TARGET to where it was uploaded."
+        )
     if not path.exists():
-        raise UsageError(f"{path} does not exist, and no target holds the day.", hint="Set LSE_TARGET.")
+        raise UsageError(
+            f"{path} does not exist, and the target {target} holds no archive of {day} either.",
+            hint="See what there is: lse archive list --ask-target",
+        )
+    return path
 
 
 @contextmanager
@@ -101,9 +157,7 @@ def _open_copy(resources: Resources, day: ProjectDay, progress: Progress) -> Ite
         with open_stored(resources, stored, progress) as members:
             yield members
         return
-    path = resources.zip_path(day)
-    _require(path)
-    with open_zip(path) as archive:
+    with open_zip(_require(resources, day)) as archive:
         yield Members(archive, lambda name: None)  # noqa: ARG005
 
 

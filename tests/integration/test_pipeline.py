@@ -258,6 +258,7 @@ def test_a_file_that_is_gone_is_named_and_restored_byte_for_byte(lab: Lab) -> No
     lab.sweep()
     path = lab.files()[2]
     before, trace = path.read_bytes(), read_trace_file(path)
+    notes = {note.name: note.read_bytes() for note in lab.folder.glob("_*")}
     path.unlink()
     result = lab.verify()
     assert result.exit_code == 3
@@ -271,6 +272,8 @@ def test_a_file_that_is_gone_is_named_and_restored_byte_for_byte(lab: Lab) -> No
     )
     lab.step(restore, force=True)
     assert path.read_bytes() == before
+    assert {note.name: note.read_bytes() for note in lab.folder.glob("_*")} == notes
+    assert {"_fetch.json", "_log.jsonl"} <= notes.keys()
     assert lab.verify().exit_code == 0
 
 

@@ -1,6 +1,7 @@
 """One trace out of the target: few requests, checked, and nothing overwritten."""
 
 import shutil
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from lse.archive.identity import identify_run
 from lse.archive.layout import archived_files, content_of_file
 from lse.archive.trace_file import DamagedArchive, make_trace, write_trace
 from lse.errors import UsageError
-from lse.pipeline import days_of_trace, pack, restore_trace, upload
+from lse.models import ProjectDay
+from lse.pipeline import day_of_trace, pack, restore, restore_trace, upload
 from lse.pipeline.ranged import RangedFile, buffered
 
 
@@ -124,11 +126,42 @@ def test_a_changed_byte_in_the_target_is_found_before_anything_is_written(lab: L
     assert not lab.folder.exists()
 
 
-def test_the_store_knows_the_day_of_a_trace(swept: Lab) -> None:
+def test_the_day_of_a_trace_is_looked_up_in_the_store_then_in_files_and_zips(swept: Lab) -> None:
+    trace = swept.trace()
     with swept.resources() as resources:
-        assert days_of_trace(resources, "chat", swept.trace()) == [DAY]
-        assert days_of_trace(resources, "chat", UUID(int=1)) == []
+        assert day_of_trace(resources, trace) == DAY
+        swept.execute("truncate runs")
+        assert day_of_trace(resources, trace) == DAY
+        shutil.rmtree(swept.folder)
+        assert day_of_trace(resources, trace) == DAY
+        with pytest.raises(UsageError, match="neither in the store nor in an archive"):
+            day_of_trace(resources, trace, lambda day: day.project == "other")
         resources.source.close()
+
+
+def test_a_trace_of_several_days_is_not_guessed(swept: Lab) -> None:
+    trace, other = swept.trace(), swept.folder.with_name("2025-09-14")
+    swept.execute("truncate runs")
+    shutil.copytree(swept.folder, other)
+    with swept.resources() as resources:
+        with pytest.raises(UsageError, match="is in 2 days: chat/2025-09-13, chat/2025-09-14") as refused:
+            day_of_trace(resources, trace)
+        assert refused.value.hint == "Say which: --project chat --date 2025-09-13"
+        assert day_of_trace(resources, trace, lambda day: day != DAY).day == date(2025, 9, 14)
+        resources.source.close()
+
+
+def test_a_day_that_is_nowhere_is_said_with_what_to_type(swept: Lab) -> None:
+    missing = ProjectDay("chat", date(2025, 9, 12))
+    with pytest.raises(
+        UsageError, match="and the target drive holds no archive of chat/2025-09-12"
+    ) as refused:
+        swept.step(restore, missing)
+    assert refused.value.hint == "See what there is: lse archive list --ask-target"
+    swept.flags["target"] = None
+    with pytest.raises(UsageError, match="and no target is set") as refused:
+        swept.step(restore, missing)
+    assert refused.value.hint == "Set LSE_TARGET to where it was uploaded."
 
 
 # --- a part of a file as a file
