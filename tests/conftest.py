@@ -32,6 +32,17 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cuts() -> Iterator[None]:
+    """Files are not flushed to the disk, which tests mostly wait for: a killed process loses nothing by that.
+
+    What a power cut would lose is shown by the order of the calls, in processes that do flush (`syscalls`).
+    """
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def pg_bin() -> Path:
     """The Postgres programs that `lse` finds on this machine."""
@@ -47,6 +58,7 @@ def postgres_url() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="lse-test-") as folder:
         server = EmbeddedPostgres(Path(folder), find_binaries(load_settings(_env_file=None)))
         with server.running() as url:
+            forget_power_cuts(url)
             yield url
 
 
@@ -82,6 +94,13 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
 def store(database_url: str) -> Store:
     """A store on a migrated, empty database."""
     return Store(database_url)
+
+
+def forget_power_cuts(url: str) -> None:
+    """Let the server flush nothing to the disk either."""
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        _admin(url, "alter system set {} = off", setting)
+    _admin(url, "select pg_reload_conf()")
 
 
 def database(url: str, name: str) -> str:

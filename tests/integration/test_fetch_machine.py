@@ -399,9 +399,10 @@ def wait_for(child: int) -> int:
 
 
 # A failing history is not made shorter: that would take hundreds of fetches, and the time of the test.
+# `make torture` goes through hundreds that nobody chose.
 _HISTORIES = settings(
     phases=[Phase.explicit, Phase.generate],
-    max_examples=30,
+    max_examples=12,
     stateful_step_count=25,
     derandomize=True,
     print_blob=True,
@@ -410,4 +411,4 @@ _HISTORIES = settings(
 TestFetches = FetchMachine.TestCase
 TestFetches.settings = _HISTORIES
 TestFetchesInLanes = LanesMachine.TestCase
-TestFetchesInLanes.settings = settings(_HISTORIES, max_examples=10)
+TestFetchesInLanes.settings = settings(_HISTORIES, max_examples=5)

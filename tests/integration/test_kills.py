@@ -7,13 +7,13 @@ import syscalls
 from scenarios import SCENARIOS, Trial, World
 
 KILLS = {
-    "sweep": 40,
-    "sweep-to-drive": 40,
-    "sweep-grown": 40,
-    "load": 20,
-    "restore": 20,
-    "prune": 20,
-    "import": 20,
+    "sweep": 30,
+    "sweep-to-drive": 25,
+    "sweep-grown": 25,
+    "load": 30,
+    "restore": 30,
+    "prune": 30,
+    "import": 30,
 }
 """How often each command is killed; `make torture` does it thousands of times."""
 

@@ -97,7 +97,7 @@ class Machine:
             "files": {str(path): self._digest(path) for path in self._paths() if _is_content(path)},
             "zips": {str(path): self._members(path) for path in self._paths() if path.suffix == ".zip"},
             "drive": self._in_drive(),
-            "rows": {table: self._rows(table) for table in _TABLES},
+            "rows": self._rows(),
         }
 
     def copy_to(self, folder: Path) -> None:
@@ -124,11 +124,15 @@ class Machine:
             path.partition("/")[2]: [item.revisions[-1].md5 for item in items] for path, items in mine.items()
         }
 
-    def _rows(self, table: str) -> list[str]:
+    def _rows(self) -> dict[str, list[str]]:
         with psycopg.connect(self.database_url) as connection:
-            query = sql.SQL("select to_jsonb(t) from {} t").format(sql.Identifier(table))
-            rows = [row for (row,) in connection.execute(query)]
-        return sorted(json.dumps(_timeless(row), sort_keys=True) for row in rows)
+            return {table: _rows_of(table, connection) for table in _TABLES}
+
+
+def _rows_of(table: str, connection: psycopg.Connection) -> list[str]:
+    query = sql.SQL("select to_jsonb(t) from {} t").format(sql.Identifier(table))
+    rows = [row for (row,) in connection.execute(query)]
+    return sorted(json.dumps(_timeless(row), sort_keys=True) for row in rows)
 
 
 def _is_content(path: Path) -> bool:
