@@ -87,16 +87,19 @@ def was_pruned(resources: Resources, day: ProjectDay, copy: str) -> bool:
     return record is not None and copy in record.pruned_at
 
 
-def as_fetched(resources: Resources, day: ProjectDay) -> bool:
-    """Whether the day's files are still what the last fetch left; True also where none was recorded."""
+def as_fetched(resources: Resources, day: ProjectDay, content: str | None = None) -> bool:
+    """Whether the day's files are still what the last fetch left; True also where none was recorded.
+
+    `content` is their hash where it is known.
+    """
     folder = resources.folder(day)
     record = read_fetch_record(folder)
-    return record is None or record.content_sha256 == content_sha256_of(folder)
+    return record is None or record.content_sha256 == (content or content_sha256_of(folder))
 
 
-def require_as_fetched(resources: Resources, day: ProjectDay) -> None:
+def require_as_fetched(resources: Resources, day: ProjectDay, content: str | None = None) -> None:
     """Raise `DifferencesFound` when files were changed or lost since the last fetch: they must not spread."""
-    if archived_files(resources.folder(day)) and not as_fetched(resources, day):
+    if archived_files(resources.folder(day)) and not as_fetched(resources, day, content):
         raise DifferencesFound(
             f"The files in {resources.folder(day)} are not those that the last fetch left.",
             hint=f"Fetch them again: lse archive fetch {options(day)}; "

@@ -42,10 +42,11 @@ def pack(resources: Resources, day: ProjectDay, progress: Progress = no_progress
         return StepResult("pack", "unchanged", "no traces on this day, so there is nothing to pack")
     if not archived_files(folder):
         return StepResult("pack", "unchanged", f"the trace files are gone, and {path} stays as it is")
-    require_as_fetched(resources, day)
+    content = content_sha256_of(folder)
+    require_as_fetched(resources, day, content)
     progress(0, None)
     before = _sound_manifest(path, day)
-    unchanged = before is not None and before.content_sha256 == content_sha256_of(folder)
+    unchanged = before is not None and before.content_sha256 == content
     if before and unchanged:
         manifest, info = before, describe_zip(path)
     else:
