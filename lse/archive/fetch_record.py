@@ -7,6 +7,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,14 @@ def read_fetch_record(folder: Path) -> FetchRecord | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        logger.warning("%s cannot be read, as if the day had not been fetched.", folder / FETCH_RECORD)
+        _warn_of(folder / FETCH_RECORD)
         return None
+
+
+@cache
+def _warn_of(path: Path) -> None:
+    """Said once, however often the record is asked for."""
+    logger.warning("%s cannot be read, as if the day had not been fetched.", path)
 
 
 def restored_record(folder: Path, **known: Any) -> FetchRecord | None:

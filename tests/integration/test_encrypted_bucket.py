@@ -15,6 +15,7 @@ from lse.archive.layout import archived_files
 from lse.errors import AccessError, ConfigurationError
 from lse.pipeline import exit_code, restore_trace, upload
 from lse.pipeline.repairing import Fixed, compare_and_fix
+from lse.pipeline.undoing import undo
 
 __all__ = ["moto"]
 
@@ -113,6 +114,21 @@ def test_files_and_zip_come_back_from_the_encrypted_object_with_the_key_alone(
     fixed = fix(encrypting)
     assert (fixed.failed, fixed.result.exit_code) == ((), 0)
     assert (contents(encrypting), encrypting.zip.read_bytes()) == (before, packed)
+
+
+def test_an_object_that_somebody_replaced_is_uploaded_again_and_given_back_by_undo(encrypting: Lab) -> None:
+    path = encrypting.zip.with_name("other")
+    path.write_bytes(b"somebody's")
+    with encrypting.resources() as opened:
+        target = opened.target
+        target.put(OBJECT, path, {"a": "1"})
+        fixed = fix(encrypting)
+        assert (fixed.failed, fixed.result.exit_code) == ((), 0)
+        assert target.read(OBJECT, 0, 21) == b"age-encryption.org/v1"
+        assert undo(opened)[1].state == "done"
+        found = target.find(OBJECT)
+        assert found is not None
+        assert (target.read(OBJECT, 0, 21), dict(found.properties)) == (b"somebody's", {"a": "1"})
 
 
 def test_one_trace_comes_back_by_one_read_of_an_encrypted_object(
