@@ -4,6 +4,7 @@ import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 from string import ascii_letters, digits
 from typing import Any, Protocol, cast
@@ -56,17 +57,33 @@ def encoded(document: Document) -> bytes:
     return document if isinstance(document, bytes) else document.encode()
 
 
-def statements(table: Table) -> list[tuple[str, str]]:
-    """What the table is about, as names and texts; what is None or empty is left out."""
-    return [
-        (name, _said(value)) for name, value in (table.about or {}).items() if value not in (None, [], "")
-    ]
+def statements(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a table is about, as names and texts; what is None or empty is left out."""
+    return [(name, _said(value)) for name, value in about.items() if value not in (None, [], "")]
 
 
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{name} {_said(each)}" for name, each in value.items() if each not in (None, []))
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(_spans(value)) if isinstance(value, list) else str(value)
+
+
+def _spans(texts: Sequence[str]) -> list[str]:
+    """Days that follow one another as the first and the last of them, other texts as they are."""
+    spans: list[list[str]] = []
+    for text in texts:
+        if spans and _is_next_day(spans[-1][-1], text):
+            spans[-1].append(text)
+        else:
+            spans.append([text])
+    return [span[0] if len(span) == 1 else f"{span[0]} to {span[-1]}" for span in spans]
+
+
+def _is_next_day(day: str, other: str) -> bool:
+    try:
+        return date.fromisoformat(other) - date.fromisoformat(day) == timedelta(days=1)
+    except ValueError:
+        return False
 
 
 def plain(cell: Cell) -> str:

@@ -39,7 +39,7 @@ def render(table: Table) -> bytes:
     book = Workbook(write_only=True)
     _add_sheet(book, "report", [table.columns, *table.rows])
     if table.about is not None:
-        _add_sheet(book, "about", statements(table))
+        _add_sheet(book, "about", statements(table.about))
     file = io.BytesIO()
     book.save(file)
     book.properties.created = book.properties.modified = _EPOCH

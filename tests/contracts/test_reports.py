@@ -56,16 +56,23 @@ def some_runs() -> list[DatedRun]:
 
 
 class Page(HTMLParser):
-    """Accepts what a page may hold: no script, no event, no form, nothing from elsewhere."""
+    """Accepts what a page may hold: elements that end, no script, event or form, nothing from elsewhere."""
 
     ELEMENTS = frozenset(
-        "html head meta title style body h1 dl dt dd figure figcaption svg path circle rect text"
-        " table thead tbody tr th td".split()
+        "html head meta title style body h1 p dl dt dd figure figcaption svg path circle rect text"
+        " div table thead tbody tr th td".split()
     )
+    open: tuple[str, ...] = ()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in self.ELEMENTS
         assert not any(name.startswith("on") or name in ("src", "href", "style") for name, _ in attrs)
+        assert tag not in self.open, "no element lies in one of its kind"
+        self.open += (tag,) if tag != "meta" else ()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1:] == (tag,)
+        self.open = self.open[:-1]
 
 
 def readable_workbook(document: bytes) -> None:
@@ -100,7 +107,9 @@ def well_formed(document: Document, form: str) -> None:
     if form == "markdown":
         assert not re.search(r"(?<!\\)[<>*`]", text)
     if form == "html":
-        Page().feed(text)
+        page = Page()
+        page.feed(text)
+        assert page.open == ()
     if form == "csv":
         assert not re.search(r"(^|,)\"?[=+@\x1b]", text, re.MULTILINE)
 

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+import re
 import sys
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import openpyxl
@@ -189,7 +190,7 @@ def page(columns: tuple[str, ...], rows: list[tuple[Cell, ...]], *by: str) -> st
 def test_a_page_escapes_everything_and_allows_nothing_from_elsewhere() -> None:
     html = page(("name", "runs"), [("<script>'\"&\x1b\u202e", 1)], "name")
     assert "<title>&lt;b&gt;</title>" in html
-    assert '<td>&lt;script&gt;&#x27;&quot;&amp;</td><td class="n">1</td>' in html
+    assert '<td class="k">&lt;script&gt;&#x27;&quot;&amp;</td><td class="n">1</td>' in html
     assert "default-src 'none'; style-src 'sha256-" in html
     assert "<script" not in html
     assert "//" not in html
@@ -198,14 +199,14 @@ def test_a_page_escapes_everything_and_allows_nothing_from_elsewhere() -> None:
 def test_over_time_a_page_draws_lines_with_gaps_where_nothing_is_known() -> None:
     rows: list[tuple[Cell, ...]] = [("2025-09-13", 4, 1.0), ("2025-09-14", 0, None), ("2025-09-15", 2, 2.0)]
     html = page(("day", "traces", "p50_seconds"), rows, "day")
-    assert '<path class="s0" d="M70.0 24.0L405.0 196.0L740.0 110.0"/>' in html
-    assert '<path class="s0" d="M70.0 110.0M740.0 24.0"/>' in html
+    assert '<path class="s0" d="M70.0 32.0L405.0 212.0L740.0 122.0"/>' in html
+    assert '<path class="s0" d="M70.0 122.0M740.0 32.0"/>' in html
     assert "<rect" not in html
 
 
 def test_a_rate_in_percent_is_drawn_from_the_texts_of_a_column() -> None:
     html = page(("Date", "Error Rate"), [("2025-09-13", "50.0%"), ("2025-09-14", "100.0%")], "day")
-    assert '<path class="s0" d="M70.0 110.0L740.0 24.0"/>' in html
+    assert '<path class="s0" d="M70.0 122.0L740.0 32.0"/>' in html
 
 
 def test_by_anything_else_a_page_draws_the_first_groups_as_bars() -> None:
@@ -219,9 +220,47 @@ def test_by_anything_else_a_page_draws_the_first_groups_as_bars() -> None:
 def test_beside_a_bar_stands_its_value_and_nothing_where_none_is_known() -> None:
     rows: list[tuple[Cell, ...]] = [("a", 1_234_567), ("b", None), ("c", 0)]
     html = page(("name", "runs"), rows, "name")
-    assert '<rect class="s0" x="260" y="24" width="400.0" height="12"/>' in html
+    assert (
+        '<rect class="s0" x="23.5" y="32" width="656.5" height="13"><title>a: runs 1,234,567</title>' in html
+    )
     assert ">1,234,567</text>" in html
     assert html.count("<rect") == 2
+
+
+@pytest.mark.parametrize(
+    ("most", "margin"),
+    [
+        (7.2, ["0", "2", "4", "6", "8"]),
+        (11_110.0, ["0", "5,000", "10,000", "15,000"]),
+        (3_100_000.0, ["0", "1M", "2M", "3M", "4M"]),
+        (0.0000031, ["0", "0.000001", "0.000002", "0.000003", "0.000004"]),
+        (100.0, ["0", "50", "100"]),
+    ],
+)
+def test_the_margin_of_a_chart_has_round_values(most: float, margin: list[str]) -> None:
+    html = page(("day", "p50_seconds"), [("2025-09-13", 0.0), ("2025-09-14", most)], "day")
+    assert re.findall(r'text-anchor="end">([0-9.,M]+)<', html) == margin
+
+
+def test_dates_below_a_chart_do_not_touch_and_are_not_cut_off() -> None:
+    days = [f"{date(2025, 1, 1) + timedelta(days=number)}" for number in range(365)]
+    html = page(("day", "runs"), [(day, 1) for day in days], "day")
+    below = re.findall(r'<text x="([0-9.]+)" y="232.0" text-anchor="(?:middle|end)">(2025-[0-9-]+)<', html)
+    assert [day for _, day in below] == days[::53]
+    assert html.count("<circle") == 366
+
+
+def test_a_single_time_is_a_bar_not_a_line() -> None:
+    assert page(("day", "runs"), [("2025-09-13", 5)], "day").count("<rect") == 1
+
+
+def test_days_that_follow_one_another_are_said_as_the_first_and_the_last() -> None:
+    missing = ["2025-02-28", "2025-03-01", "2025-03-02", "2025-03-05", "2025-12-31", "2026-01-01"]
+    about = {"start": "2025-02-28", "end": "2026-01-01", "project": None, "coverage": {"missing": missing}}
+    html = str(render(Table(("a",), [], about), "html"))
+    assert "<p>2025-02-28 to 2026-01-01 (UTC), all projects</p>" in html
+    spans = "2025-02-28 to 2025-03-02, 2025-03-05, 2025-12-31 to 2026-01-01"
+    assert f"<dd>missing {spans}</dd>" in html
 
 
 def test_a_list_has_no_charts() -> None:
