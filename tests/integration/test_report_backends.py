@@ -142,8 +142,8 @@ def resources(tmp_path: Path, database_url: str) -> Iterator[Resources]:
         yield opened
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_store_and_files_give_equal_bytes(resources: Resources, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "form"), list(enumerate(FORMS)))
+def test_store_and_files_give_equal_bytes(resources: Resources, seed: int, form: str) -> None:
     generator = Generator(seed)
     failures = 0
     for project in PROJECTS:
@@ -151,15 +151,15 @@ def test_store_and_files_give_equal_bytes(resources: Resources, seed: int) -> No
             day = ProjectDay(project, FIRST + timedelta(days=number))
             generator.write(day_folder(resources.settings.data_dir, day), day.day)
             load(resources, day)
-    for name, form in REPORTS:
+    for name in [name for name, known in REPORTS if known == form]:
         for request in REQUESTS:
             texts = [
                 report(resources, name, request, origin=origin, form=form) for origin in ("store", "files")
             ]
             rows = [without_coverage(text) if form == "json" else text for text in texts]
             assert rows[0] == rows[1], (name, form, request)
-            failures += texts[0].count("zenrows_scraper")
-    assert failures > 50
+            failures += texts[0].count("scraper")
+    assert failures > 10
 
 
 def test_any_option_gives_equal_bytes(resources: Resources) -> None:
