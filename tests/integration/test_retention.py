@@ -14,8 +14,9 @@ from lse.archive.assemble import make_trace
 from lse.archive.identity import identify_feedback, identify_run
 from lse.archive.trace_file import write_trace
 from lse.models import ProjectDay
-from lse.pipeline import load, pack, verify
+from lse.pipeline import load, pack, report, verify
 from lse.pipeline.retaining import first_kept, retain
+from lse.reports import Request
 from lse.resources import Resources
 from lse.settings import load_settings
 from lse.store import retention
@@ -32,19 +33,23 @@ def resources(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield opened
 
 
-def archive(resources: Resources, day: ProjectDay, number: int = 1) -> None:
+def archive(resources: Resources, day: ProjectDay, number: int = 1, seconds: int = 1) -> None:
     """Write two runs of `day` with one feedback, pack, load, and verify them."""
-    write(resources, day, number)
+    write(resources, day, number, seconds=seconds)
     for step in (pack, load, verify):
         assert step(resources, day).exit_code == 0
 
 
-def write(resources: Resources, day: ProjectDay, number: int, name: str = "step") -> None:
+def write(resources: Resources, day: ProjectDay, number: int, name: str = "step", seconds: int = 1) -> None:
     root, child = UUID(int=number << 64 | day.day.toordinal()), UUID(int=number << 64 | 1 << 40)
     order = f"{day.day:%Y%m%d}T100000000000Z{root}"
     texts = [
         {"id": str(id), "trace_id": str(root), "parent_run_id": parent, "name": name, "status": "success"}
-        | {"start_time": f"{day.day}T10:00:00", "end_time": f"{day.day}T10:00:01", "dotted_order": place}
+        | {
+            "start_time": f"{day.day}T10:00:00",
+            "end_time": f"{day.day}T10:00:0{seconds}",
+            "dotted_order": place,
+        }
         for id, parent, place in (
             (root, None, order),
             (child, str(root), f"{order}.{day.day:%Y%m%d}T100000000001Z{child}"),
@@ -99,7 +104,7 @@ def test_a_dry_run_changes_nothing(resources: Resources) -> None:
 def test_a_dropped_month_is_gone_keeps_its_daily_figures_and_can_be_loaded_again(
     resources: Resources,
 ) -> None:
-    archive(resources, OLD)
+    archive(resources, OLD, seconds=9)
     archive(resources, OLD_TOO, 2)
     archive(resources, RECENT, 3)
     assert states(resources, "drop") == [("2025-07", "dropped")]
@@ -110,6 +115,10 @@ def test_a_dropped_month_is_gone_keeps_its_daily_figures_and_can_be_loaded_again
         OLD_TOO.day,
         RECENT.day,
     }
+    slowest = str(report(resources, "slowest", Request(OLD.day, RECENT.day, top=2)))
+    assert [line.split(",")[:2] for line in slowest.splitlines()[1:]] == [
+        ["1.0", f"{RECENT.day}T10:00:00Z"]
+    ] * 2
     assert verify(resources, OLD).exit_code == 0  # nothing is missed in the store
     assert states(resources, "drop") == []
 
