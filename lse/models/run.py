@@ -32,7 +32,7 @@ class UnreadableRun(ValueError):
     """The text is no run that can be typed. The message says which part is odd and quotes no content."""
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Struct, frozen=True, kw_only=True, gc=False):
     """One run with typed values; times are aware and UTC, costs are exact, tokens are counts.
 
     Text that Postgres cannot hold (NUL, lone surrogates) stands as U+FFFD, so a report says the same
@@ -113,13 +113,15 @@ def metadata_value(text: bytes, key: str) -> str | None:
 
 _ABSENT = Raw()
 
+# `gc=False` below: these values refer to nothing that could refer back, so no garbage collector need look.
 
-class _InputData(Struct):
+
+class _InputData(Struct, gc=False):
     crypto_symbol: Raw = _ABSENT
     name: Raw = _ABSENT
 
 
-class _Inputs(Struct):
+class _Inputs(Struct, gc=False):
     crypto_symbol: Raw = _ABSENT
     input_data: Raw = _ABSENT
     input: Raw = _ABSENT
@@ -127,16 +129,16 @@ class _Inputs(Struct):
     target_url: Raw = _ABSENT
 
 
-class _Metadata(Struct):
+class _Metadata(Struct, gc=False):
     symbol: Raw = _ABSENT
     ls_model_name: Raw = _ABSENT
 
 
-class _Extra(Struct):
+class _Extra(Struct, gc=False):
     metadata: _Metadata | None = None
 
 
-class ServedRun(Struct):
+class ServedRun(Struct, gc=False):
     """The members of interest of a run, in both shapes at once, as the server says them.
 
     `Raw` marks members that may be of any kind.

@@ -23,7 +23,7 @@ def content_hash(text: bytes) -> UUID:
     return UUID(bytes=content_digest(text))
 
 
-class RawRun(Struct, frozen=True, eq=False):
+class RawRun(Struct, frozen=True, eq=False, gc=False):
     """One run: the exact JSON text the server sent, and the few values that place it.
 
     Two are equal when both say the same; what `served` remembers does not count.
@@ -61,9 +61,9 @@ class RawRun(Struct, frozen=True, eq=False):
         return run_as_served(self.text, self.served or decode_run(self.text))
 
     @property
-    def order(self) -> tuple[str, str]:
-        """The sort key inside a trace file: (dotted_order, id)."""
-        return self.dotted_order, str(self.id)
+    def order(self) -> tuple[str, UUID]:
+        """The sort key inside a trace file: (dotted_order, id), where ids order as their texts do."""
+        return self.dotted_order, self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,11 +81,7 @@ def _texts(values: tuple[str, ...]) -> bytes:
     return _length(len(body)) + body
 
 
-def _jsonb(text: bytes) -> bytes:
-    return _length(len(text) + 1) + b"\1" + text
-
-
-RUN_COLUMNS: dict[str, Callable[[Any], bytes]] = {
+_ENCODED: dict[str, Callable[[Any], bytes]] = {
     "run_date": _few(_date),
     "trace_id": _uuid,
     "run_id": _uuid,
@@ -110,17 +106,22 @@ RUN_COLUMNS: dict[str, Callable[[Any], bytes]] = {
     "tags": _few(_texts),
     "error": _text,
     "model": _few(_text),
-    "data": _jsonb,
 }
-"""The columns that a load writes, in the order in which it sends them, and how a value of each is encoded."""
+_ENCODERS = tuple(_ENCODED.values())
+
+RUN_COLUMNS = (*_ENCODED, "data")
+"""The columns that a load writes, in the order in which it sends them."""
 
 _FIELDS = struct.pack(">h", len(RUN_COLUMNS))
-_ENCODERS = tuple(RUN_COLUMNS.values())
 
 
-def encode_row(*values: Any) -> bytes:
-    """The tuple of a run: `values` in the order of `RUN_COLUMNS`, None where there is none."""
+def encode_row(*values: Any) -> tuple[bytes, bytes]:
+    """The tuple of a run, to be sent as it is: all up to the payload, and the payload, which is not copied.
+
+    `values` are those of `RUN_COLUMNS` in that order, None where there is none; the last is the JSON text.
+    """
+    *typed, data = values
     fields = [
-        _NULL if value is None else encode(value) for encode, value in zip(_ENCODERS, values, strict=True)
+        _NULL if value is None else encode(value) for value, encode in zip(typed, _ENCODERS, strict=True)
     ]
-    return _FIELDS + b"".join(fields)
+    return b"".join((_FIELDS, *fields, _length(len(data) + 1), b"\1")), data

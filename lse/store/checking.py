@@ -79,7 +79,7 @@ def _differing(
             copy.write(HEADER)
             for raw in runs:
                 try:
-                    copy.write(run_row(day, raw, content_digest(raw.text)))
+                    copy.write(b"".join(run_row(day, raw, content_digest(raw.text))))
                 except UnreadableRun:
                     continue  # a load quarantines it
             copy.write(TRAILER)

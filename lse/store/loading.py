@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
+from msgspec import Struct
 from psycopg import errors, sql
 from psycopg.copy import LibpqWriter
 
@@ -96,7 +97,7 @@ class LoadResult:
         return self.inserted + self.updated + self.unchanged + self.kept
 
 
-class _Item(NamedTuple):
+class _Item(Struct, gc=False):
     """A run on its way into the store."""
 
     raw: RawRun
@@ -376,17 +377,20 @@ class _Loading:
         with self._connection.cursor() as cursor:
             writer = LibpqWriter(cursor, flush_threshold=_UNSENT_BYTES)
             with cursor.copy(statement, writer=writer) as copy:
-                block = bytearray(HEADER)
+                block, size = [HEADER], 0
                 for item in items:
                     try:
-                        block += run_row(self._day, item.raw, item.digest)
-                        sent += 1
+                        row = run_row(self._day, item.raw, item.digest)
                     except UnreadableRun as error:
                         unreadable.append((item, str(error)))
-                    if len(block) >= _BLOCK_BYTES:
-                        copy.write(bytes(block))
-                        block.clear()
-                copy.write(bytes(block) + TRAILER)
+                        continue
+                    sent += 1
+                    block += row
+                    size += len(row[1])
+                    if size >= _BLOCK_BYTES:
+                        copy.write(b"".join(block))
+                        block, size = [], 0
+                copy.write(b"".join((*block, TRAILER)))
         for item, reason in unreadable:
             self._quarantine(item, reason)
         return sent

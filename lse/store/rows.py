@@ -26,8 +26,10 @@ _ALIKE = bytes.maketrans(b"123456789+-E", b"00000000000e")
 _HUGE_MARK = b"0e0000"
 
 
-def run_row(day: ProjectDay, raw: RawRun, digest: bytes) -> bytes:
+def run_row(day: ProjectDay, raw: RawRun, digest: bytes) -> tuple[bytes, bytes]:
     """The row of `raw`, whose content digest is `digest`, as `copy runs from stdin (format binary)` takes it.
+
+    In two parts to be sent one after the other; see `encode_row`.
 
     Raises `UnreadableRun` when it is no run that the store takes.
     """

@@ -119,10 +119,10 @@ def test_an_id_that_is_none_or_unknown_is_refused(
 def test_the_doctor_looks_at_the_database(loaded: Callable[..., Any]) -> None:
     sound = loaded("doctor", "db")
     assert (sound.code, sound.out.splitlines()[-1]) == (0, "nothing to mend")
-    loaded("db", "psql", "-c", "drop index runs_trace")
+    loaded("db", "psql", "-c", "drop index runs_project_day")
     ill = loaded("doctor", "db", "--json")
     assert (ill.code, ill.json["exit_code"]) == (3, 3)
-    assert [f["item"] for f in ill.json["findings"] if f["severity"] == "mend"] == ["runs_trace"]
+    assert [f["item"] for f in ill.json["findings"] if f["severity"] == "mend"] == ["runs_project_day"]
 
 
 def test_the_index_for_searches_is_built_and_dropped(loaded: Callable[..., Any]) -> None:

@@ -74,7 +74,7 @@ def test_the_typed_columns_are_what_the_run_says(postgres_store: Store, runs: li
     ]
     postgres_store.load(DAY, [trace(*raws)], overwrite=True)
     names = sorted(
-        RUN_COLUMNS.keys() & set(type(parse_run(raws[0].text)).__struct_fields__) - {"error", "tags"}
+        set(RUN_COLUMNS) & set(type(parse_run(raws[0].text)).__struct_fields__) - {"error", "tags"}
     )
     rows = {row["run_id"]: row for row in postgres_store.query("select * from runs", {})}
     for raw in raws:

@@ -216,12 +216,12 @@ def test_the_schema_is_what_the_tables_declare(database_url: str) -> None:
 
 def test_each_change_to_the_live_schema_is_named(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("drop index runs_trace")
+        connection.execute("drop index runs_project_day")
         connection.execute("alter table project_days drop column walks")
         connection.execute("create table feedback_copy (id int)")
     assert sorted(migrate.differences(database_url)) == [
         "add column project_days.walks",
-        "add index runs_trace",
+        "add index runs_project_day",
         "remove table feedback_copy",
     ]
 
