@@ -3,13 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from day_of_copies import DayOfCopies
 
+from lse.archive.fetch_record import read_fetch_record, write_fetch_record
 from lse.archive.versions import read_log
 from lse.pipeline.verifying import Depth
 
@@ -67,6 +68,12 @@ def _flip_figure(day: DayOfCopies) -> None:
     path.write_bytes(path.read_bytes().replace(b'"walks": 1', b'"walks": 3'))
 
 
+def _put_other_record(day: DayOfCopies) -> None:
+    record = read_fetch_record(day.folder)
+    assert record is not None
+    write_fetch_record(day.folder, replace(record, content_sha256="0" * 64))
+
+
 def _delete_all_files(day: DayOfCopies) -> None:
     for path in [*day.traces(), day.attachment(), day.folder / "superseded.jsonl"]:
         path.unlink()
@@ -110,6 +117,7 @@ DAMAGES = {
     "every file gone": Damage(_delete_all_files, "every trace file of chat/2025-09-13 is missing in files"),
     "the record of the fetch": Damage(_flip_record, "_fetch.json"),
     "a figure of that record": Damage(_flip_figure, "_fetch.json"),
+    "the record of another fetch": Damage(_put_other_record, "does not say what the last fetch left"),
     "a bit of the zip's content": Damage(lambda day: day.flip(day.zip, 200), "zip: "),
     "a bit of the zip's manifest": Damage(_flip_manifest, "zip: "),
     "a bit that no reader of zips looks at": Damage(_flip_header, "has other bytes than were packed"),
