@@ -150,7 +150,7 @@ def sweep(projects: list[str]) -> None:
 
 
 def run_flows(where: Place, workers: int) -> Taken:
-    """What it takes from when flow runs are asked for until the last is over, with server and workers running."""
+    """What it takes from asking for flow runs until the last is over; server and workers run before."""
     with stack.postgres() as database, Stack(where.folder, database, where.settings) as running:
         running.start_server()
         running.deploy()

@@ -15,7 +15,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+FILES = [(ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.redis.yml")]
+COMPOSE, REDIS = map(yaml.safe_load, FILES)
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
@@ -50,28 +51,53 @@ def test_the_scheduler_of_the_locked_prefect_works_with_the_locked_sqlalchemy() 
     assert version("sqlalchemy").startswith("2.0.")
 
 
-def test_the_compose_file_holds_no_password_and_defines_every_secret_it_uses() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
-    used = {secret for service in COMPOSE["services"].values() for secret in service.get("secrets", [])}
-    named = set(re.findall(r"/run/secrets/(\w+)", text))
+def test_the_compose_files_hold_no_password_and_define_every_secret_they_use() -> None:
+    script = (ROOT / "deployments/postgres-init.sh").read_text()
+    roles = re.findall(r"for name in (.+); do", script)[0].split()
+    services = [service for part in (COMPOSE, REDIS) for service in part["services"].values()]
+    used = {secret for service in services for secret in service.get("secrets", [])}
+    named = {name for text in FILES for name in re.findall(r"/run/secrets/(\w+)", text)}
 
-    assert used == set(COMPOSE["secrets"])
-    assert named == used
-    assert not re.findall(r"(?i)password: *[^/{\s]", text)
+    assert used == COMPOSE["secrets"].keys() | REDIS["secrets"].keys()
+    assert named | {f"{role}_password" for role in roles} == used
+    assert not [text for text in FILES if re.findall(r"(?i)password: *[^/{\s]", text)]
 
 
-def test_each_service_of_the_compose_file_that_stays_up_has_a_health_check() -> None:
-    lasting = {name for name, service in COMPOSE["services"].items() if service.get("restart") != "no"}
+def test_each_service_of_the_compose_files_that_stays_up_has_a_health_check() -> None:
+    services = COMPOSE["services"] | {
+        name: COMPOSE["services"].get(name, {}) | service for name, service in REDIS["services"].items()
+    }
+    lasting = {name for name, service in services.items() if service.get("restart") != "no"}
 
-    assert {name for name in lasting if "healthcheck" not in COMPOSE["services"][name]} == set()
+    assert {name for name in lasting if "healthcheck" not in services[name]} == set()
+
+
+def test_each_variable_of_the_second_api_server_is_one_that_prefect_reads() -> None:
+    messaging = pytest.importorskip("prefect_redis.client").RedisMessagingSettings
+    from prefect.settings import Settings
+    from prefect.settings.legacy import _get_settings_fields
+
+    server = REDIS["services"]["server-2"]["environment"]
+    variables = {name.removesuffix("_FILE") for name in server if name.startswith("PREFECT_")}
+
+    known = {
+        *_get_settings_fields(Settings),
+        *(f"PREFECT_REDIS_MESSAGING_{name.upper()}" for name in messaging.model_fields),
+    }
+    assert variables - known == set()
+    for name in ("MESSAGING_BROKER", "MESSAGING_CACHE", "SERVER_EVENTS_CAUSAL_ORDERING"):
+        importlib.import_module(server[f"PREFECT_{name}"])
 
 
 def test_docker_compose_accepts_the_file() -> None:
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
         pytest.skip("docker compose is not installed")
-    done = subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    both = ["-f", "docker-compose.yml", "-f", "docker-compose.redis.yml"]
+    for files in ([], both):
+        command = [docker, "compose", *files, "config", "--quiet"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("script", ["with-secrets", "postgres-init.sh", "backup.sh"])
