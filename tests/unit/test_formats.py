@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse.errors import ConfigurationError, UsageError
-from lse.formats import Cell, Table, find_format, inert_cell, render, visible
+from lse.formats import Cell, Table, encoded, find_format, inert_cell, render, visible
 from lse.formats import csv as csv_format
 from lse.formats import json as json_format
 from lse.formats import xlsx as xlsx_format
@@ -55,6 +55,11 @@ def test_numbers_and_harmless_texts_stay_as_they_are(cell: str | float | None, t
 def test_csv_spelled_out() -> None:
     table = Table(("A", "B,C"), [("x", 1), ('q"uote', None), ("two\nlines", -1.5), ("=1", "-1"), ("é", "")])
     assert csv_format.render(table) == ('A,"B,C"\nx,1\n"q""uote",\n"two\nlines",-1.5\n\'=1,\'-1\né,\n')
+
+
+def test_a_text_is_kept_in_utf_8_and_bytes_as_they_are() -> None:
+    assert encoded("é") == b"\xc3\xa9"
+    assert encoded(b"PK\x03") == b"PK\x03"
 
 
 def test_an_empty_table_is_a_header_line() -> None:

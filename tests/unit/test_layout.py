@@ -13,9 +13,12 @@ from lse.archive.layout import (
     archive_name,
     archived_days,
     archived_files,
+    content_file_name,
+    content_of_file,
     day_folder,
     project_slug,
     trace_file_name,
+    trace_files,
     trace_of_file,
 )
 from lse.models import ProjectDay
@@ -162,3 +165,17 @@ def test_only_trace_files_and_unplaced_runs_are_archived(tmp_path: Path) -> None
 
 def test_the_stamp_of_a_trace_without_any_time_is_midnight() -> None:
     assert trace_file_name(TRACE, datetime.fromtimestamp(0, UTC)) == f"000000_{TRACE}.json"
+
+
+def test_a_content_file_is_named_after_its_hash() -> None:
+    assert content_file_name("0a" * 32) == f"{'0a' * 32}.bin"
+    assert content_of_file(content_file_name("0a" * 32)) == "0a" * 32
+    assert content_of_file("notes.bin") is None
+
+
+def test_of_all_archived_files_only_those_of_traces_are_trace_files(tmp_path: Path) -> None:
+    trace = trace_file_name(TRACE, datetime(2025, 9, 13, 10, tzinfo=UTC))
+    for name in (trace, content_file_name("0a" * 32), "unplaced.jsonl", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert trace_files(tmp_path) == [tmp_path / trace]
+    assert len(archived_files(tmp_path)) == 3

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import random
 import shutil
 import struct
 import subprocess
@@ -19,13 +20,14 @@ from uuid import UUID
 
 import pytest
 
+from lse.archive.fetch_record import FetchRecord, write_fetch_record
 from lse.archive.files import blocks_of
 from lse.archive.holding import holding_of
 from lse.archive.identity import identify_run
 from lse.archive.manifest import Manifest, describe_folder, dump_manifest, parse_manifest
 from lse.archive.restore import restore_zip
 from lse.archive.trace_file import DamagedArchive, make_trace, write_trace
-from lse.archive.zip import describe_zip, open_zip, packed_zip, write_zip
+from lse.archive.zip import describe_zip, limits, open_zip, packed_zip, write_zip, writing
 from lse.archive.zip.limits import excess
 from lse.archive.zip.records import Member, directory, local_header
 from lse.errors import TemporaryError, UsageError
@@ -248,7 +250,49 @@ def test_a_trace_file_holds_the_same_in_folder_and_zip(folder: Path, day_zip: Pa
     assert list(read_entries(zipped.runs)) == [(T1, content_hash(run_text(T1, 10)))]
 
 
+def test_of_a_large_day_many_batches_and_blocks_are_under_way(
+    folder: Path, day_zip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is a task of its own, two wait at most, and what is packed is written several times."""
+    monkeypatch.setattr(writing, "_BATCH", 1)
+    monkeypatch.setattr(writing, "_THREADS", 1)
+    noise = random.Random(1).randbytes(3 * 2**20)
+    for start in range(0, len(noise), 2**19):
+        content = noise[start : start + 2**19]
+        (folder / f"{hashlib.sha256(content).hexdigest()}.bin").write_bytes(content)
+    manifest = describe_folder(folder, DAY)
+
+    write_zip(folder, manifest, day_zip)
+
+    with open_zip(day_zip) as archive:
+        assert archive.manifest == manifest
+    with zipfile.ZipFile(day_zip) as archive:
+        read = {name: archive.read(name) for name in archive.namelist()[:-1]}
+    assert read == {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "_fetch.json"}
+
+
 # --- what is refused
+
+
+def test_more_files_than_an_archive_may_hold_are_neither_packed_nor_restored(
+    folder: Path, day_zip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_FILES", 2)
+    before = day_zip.read_bytes()
+    with pytest.raises(UsageError, match=r"2025-09-13 cannot be packed: it has more than 2 files\."):
+        write_zip(folder, describe_folder(folder, DAY), day_zip)
+    assert day_zip.read_bytes() == before
+    with pytest.raises(DamagedArchive, match="it has more than 2 files"):
+        restore_zip(day_zip, folder, DAY, force=True)
+
+
+def test_a_content_file_whose_content_is_not_what_its_name_says_is_not_packed(
+    folder: Path, day_zip: Path
+) -> None:
+    name = f"{'0' * 64}.bin"
+    (folder / name).write_bytes(b"other")
+    with pytest.raises(DamagedArchive, match=f"{name} is damaged: its content is not what its name says"):
+        describe_folder(folder, DAY)
 
 
 def rebuilt(day_zip: Path, change: Callable[[list[tuple[zipfile.ZipInfo, bytes]]], None]) -> Path:
@@ -553,6 +597,50 @@ def test_the_record_of_a_fetch_stays_and_files_of_others_are_kept(folder: Path, 
     _, kept = restore_zip(day_zip, folder, DAY, force=False)
     assert kept is not None
     assert contents(kept) == {"notes.txt": b"mine"}
+
+
+def record_of(content_sha256: str) -> FetchRecord:
+    """What a complete fetch of files with this content hash notes."""
+    return FetchRecord(
+        project="chat",
+        project_id="",
+        date="2025-09-13",
+        source="test",
+        fetched_at="2025-09-14T00:00:00+00:00",
+        complete=True,
+        reason="",
+        server_runs=2,
+        server_traces=2,
+        content_sha256=content_sha256,
+        runs=2,
+        traces=2,
+        feedback=0,
+        walks=1,
+        missing_parents=0,
+        unplaced=0,
+        stored_files=0,
+        missing_files=0,
+    )
+
+
+def test_a_record_that_tells_of_what_comes_back_goes_with_it_and_any_other_does_not(
+    folder: Path, day_zip: Path
+) -> None:
+    with open_zip(day_zip) as archive:
+        archived = archive.manifest.content_sha256
+    for content_sha256, told in ((archived, [True, True]), ("0" * 64, [False, False])):
+        stays = []
+        for alone in (False, True):
+            for path in folder.iterdir():
+                path.unlink()
+            write_fetch_record(folder, record_of(content_sha256))
+            (folder / "_log.jsonl").write_bytes(b"{}\n")
+            if not alone:
+                (folder / FIRST).write_bytes(b"other")
+            restore_zip(day_zip, folder, DAY, force=True)
+            stays.append((folder / "_fetch.json").exists())
+            assert (folder / "_log.jsonl").read_bytes() == b"{}\n"
+        assert stays == told
 
 
 def test_what_a_killed_restore_left_is_cleared_away(folder: Path, day_zip: Path) -> None:

@@ -62,6 +62,12 @@ def test_feedback_is_compared_too() -> None:
     ]
 
 
+def test_feedback_that_is_equal_or_in_quarantine_is_no_difference() -> None:
+    assert list(compare_feedback(entries(r11=A), entries(r11=A), "zip")) == []
+    found = compare_feedback(entries(r11=A, r12=A, r13=B), entries(r11=A, r12=B), "zip", excused={B})
+    assert [str(each) for each in found] == [f"feedback {R2} differs in zip"]
+
+
 def test_what_is_in_quarantine_is_not_missing() -> None:
     assert lines(entries(r11=A), b"", excused={A}) == []
     assert list(compare_feedback(entries(r11=A), b"", "store", {A})) == []
