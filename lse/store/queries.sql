@@ -108,32 +108,49 @@ with emptied as (
 delete from daily_traces where project = %(project)s and run_date = %(run_date)s
 
 -- name: fill_rollups
--- In the transaction of the load: some microseconds a run of the day.
+-- In the transaction of the load: some microseconds a run of the day. Traces are counted in steps, since
+-- `count(distinct)` sorts the runs for each count: a third of the time (measured).
 with day as (
-    select project, run_date, trace_id, run_id, coalesce(name, '') as name, coalesce(run_type, '') as run_type,
+    select trace_id, run_id, coalesce(name, '') as name, coalesce(run_type, '') as run_type,
            coalesce(status, '') as status, coalesce(model, '') as model, prompt_tokens, completion_tokens,
            total_tokens, prompt_cost, completion_cost, total_cost, end_time - start_time as took
     from runs
     where project = %(project)s and run_date = %(run_date)s
+), kinds_of_traces as (
+    select name, run_type, status, model, trace_id from day group by 1, 2, 3, 4, 5
+), names_of_traces as (
+    select name, trace_id, bool_or(status <> 'success') as failed from kinds_of_traces group by 1, 2
+), whole_traces as (
+    select trace_id, bool_or(failed) as failed from names_of_traces group by 1
+), counted as (
+    select name, run_type, status, model, count(*) as traces from kinds_of_traces group by 1, 2, 3, 4
+), summed as (
+    select name, run_type, status, model, count(*) as runs, count(*) filter (where run_id = trace_id) as roots,
+           coalesce(sum(prompt_tokens), 0) as prompt_tokens,
+           coalesce(sum(completion_tokens), 0) as completion_tokens,
+           coalesce(sum(total_tokens), 0) as total_tokens, coalesce(sum(prompt_cost), 0) as prompt_cost,
+           coalesce(sum(completion_cost), 0) as completion_cost, coalesce(sum(total_cost), 0) as total_cost,
+           count(took) as ended, coalesce(extract(epoch from sum(took)), 0) as latency,
+           coalesce(string_agg(int8send((extract(epoch from took) * 1000000)::bigint), ''::bytea order by took)
+                    filter (where took is not null), ''::bytea) as latencies
+    from day
+    group by 1, 2, 3, 4
 ), rolled as (
     insert into daily_rollups (project, run_date, name, run_type, status, model, runs, roots, traces,
                                prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost,
                                total_cost, ended, latency, latencies)
-    select project, run_date, name, run_type, status, model,
-           count(*), count(*) filter (where run_id = trace_id), count(distinct trace_id),
-           coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), coalesce(sum(total_tokens), 0),
-           coalesce(sum(prompt_cost), 0), coalesce(sum(completion_cost), 0), coalesce(sum(total_cost), 0),
-           count(took), coalesce(extract(epoch from sum(took)), 0),
-           coalesce(string_agg(int8send((extract(epoch from took) * 1000000)::bigint), ''::bytea order by took)
-                    filter (where took is not null), ''::bytea)
-    from day
-    group by project, run_date, name, run_type, status, model
+    select %(project)s, %(run_date)s, name, run_type, status, model, runs, roots, traces, prompt_tokens,
+           completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost, ended, latency, latencies
+    from summed join counted using (name, run_type, status, model)
 )
 insert into daily_traces (project, run_date, by_name, name, traces, failed_traces)
-select project, run_date, grouping(name) = 0, coalesce(name, ''), count(distinct trace_id),
-       count(distinct trace_id) filter (where status <> 'success')
-from day
-group by grouping sets ((project, run_date), (project, run_date, name))
+select %(project)s::text, %(run_date)s::date, true, name, count(*), count(*) filter (where failed)
+from names_of_traces
+group by name
+union all
+select %(project)s, %(run_date)s, false, '', count(*), count(*) filter (where failed)
+from whole_traces
+having count(*) > 0
 
 -- name: day_has_rows
 -- Asked once at the begin of a load.
