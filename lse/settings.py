@@ -3,10 +3,13 @@
 `LSE_*` variables are ours; LangSmith's own three keep their names. Secrets are `SecretStr`.
 """
 
+import logging
 import os
+import stat
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -14,6 +17,11 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lse.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_OTHERS = frozenset({"LSE_TEST_DATABASE_URL", "LSE_DATABASE_URL_FILE", "LSE_DATABASE_READ_URL_FILE"})
+"""Names like those of settings that tests and containers use."""
 
 
 class Settings(BaseSettings):
@@ -136,6 +144,14 @@ class Settings(BaseSettings):
         72, description="How many hours after its end a day may still change and is swept again."
     )
 
+    @field_validator("data_dir", "archive_dir", "state_dir")
+    @classmethod
+    def _can_be_a_folder(cls, value: Path) -> Path:
+        there = next(path for path in (value.absolute(), *value.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir():
+            raise ValueError(f"{there} is no folder")
+        return value
+
     @field_validator("langsmith_endpoint")
     @classmethod
     def _is_address(cls, value: str) -> str:
@@ -147,15 +163,64 @@ class Settings(BaseSettings):
 def load_settings(**flags: Any) -> Settings:
     """The settings in force; `flags` that are not None win over everything else.
 
-    Raises `ConfigurationError` naming each variable that does not fit, never its value.
+    Warns, once each, of names that are probably mistyped and of keys in a `.env` that others may read. Raises
+    `ConfigurationError` naming each variable that does not fit, never its value.
     """
+    filed = dotenv_values(".env")
+    for name in {*os.environ, *filed}:
+        _warn_if_mistyped(name)
+    _warn_if_readable(frozenset(filed) & _secret_names())
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        problems = "; ".join(f"{variable_name(str(e['loc'][0]))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"{variable_name(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise ConfigurationError(
             f"The configuration does not fit: {problems}.", hint="See `lse config`."
         ) from None
+
+
+@cache
+def _warn_if_mistyped(name: str) -> None:
+    known = _variables()
+    if not name.startswith("LSE_") or name in known or name in _OTHERS:
+        return
+    from difflib import get_close_matches  # only needed for what should not happen
+
+    if similar := get_close_matches(name, known, n=1, cutoff=0.8):
+        logger.warning("%s is set, which is no setting. Is it %s?", name, similar[0])
+
+
+@cache
+def _warn_if_readable(secrets: frozenset[str]) -> None:
+    """As files with credentials are refused when others may read them."""
+    if secrets and stat.S_IMODE(Path(".env").stat().st_mode) & 0o077:
+        logger.warning("Others may read .env, which holds %s: chmod 600 .env", ", ".join(sorted(secrets)))
+
+
+@cache
+def _variables() -> frozenset[str]:
+    """The names of all variables that are read."""
+    return frozenset(name for field in Settings.model_fields for name in _names(field))
+
+
+@cache
+def _secret_names() -> frozenset[str]:
+    fields = Settings.model_fields.items()
+    secret = [field for field, info in fields if SecretStr in get_args(info.annotation)]
+    return frozenset(name for field in secret for name in _names(field))
+
+
+def _names(field: str) -> list[str]:
+    """The variables that set `field`, the first before the others."""
+    alias = Settings.model_fields[field].validation_alias
+    return (
+        [str(choice) for choice in alias.choices]
+        if isinstance(alias, AliasChoices)
+        else [variable_name(field)]
+    )
 
 
 def variable_name(field: str) -> str:
@@ -203,12 +268,7 @@ def _origin(name: str, settings: Settings) -> str:
     """Where the value comes from, by the order of precedence."""
     if name not in settings.model_fields_set:
         return "default"
-    alias = Settings.model_fields[name].validation_alias
-    names = (
-        [str(choice) for choice in alias.choices]
-        if isinstance(alias, AliasChoices)
-        else [variable_name(name)]
-    )
+    names = _names(name)
     for variable in names:
         if os.environ.get(variable):
             return f"environment {variable}"

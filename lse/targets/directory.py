@@ -43,9 +43,13 @@ class DirectoryTarget:
         self._root = root
 
     def check(self) -> str:
-        place = self._root if self._root.exists() else self._root.parent
+        place = self._root if os.path.lexists(self._root) else self._root.parent
         if not place.is_dir():
-            raise ConfigurationError(f"The target directory {self._root} cannot be made: {place} is missing.")
+            problem = "is no directory" if os.path.lexists(place) else "is missing"
+            raise ConfigurationError(
+                f"LSE_TARGET names the directory {self._root}, but {place} {problem}.",
+                hint="Make it, or set another: LSE_TARGET=directory:/path.",
+            )
         if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
             raise AccessError(
                 f"The target directory {place} may not be written.", hint=f"Check `ls -ld {place}`."

@@ -1,5 +1,6 @@
 """A mistyped project is refused by every command that looks at what is archived."""
 
+import logging
 from datetime import UTC, date, datetime
 
 import pytest
@@ -24,6 +25,14 @@ COMMANDS = (
     "report errors -p caht -d 2025-09-13 --source files",
     "eval create-dataset -p caht --recipe website --last 2d",
 )
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up how this process logs; the next test finds it as it was."""
+    logger = logging.getLogger("lse")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(logger, name, getattr(logger, name))
 
 
 def test_it_is_refused_with_the_names_that_are_like_it(

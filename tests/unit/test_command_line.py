@@ -1,9 +1,19 @@
 """The command line in this process: what is refused before anything is opened."""
 
+import logging
+
 import pytest
 
 from lse.cli.app import app
 from lse.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up how this process logs; the next test finds it as it was."""
+    logger = logging.getLogger("lse")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(logger, name, getattr(logger, name))
 
 
 def refusal(*arguments: str) -> UsageError:

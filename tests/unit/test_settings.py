@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from lse.errors import ConfigurationError
-from lse.settings import Described, Settings, describe, load_settings, variable_name
+from lse.settings import (
+    Described,
+    Settings,
+    _warn_if_mistyped,
+    _warn_if_readable,
+    describe,
+    load_settings,
+    variable_name,
+)
 
 SECRET = "lsv2_pt_0123456789abcdef"
 
@@ -157,3 +165,64 @@ def test_every_setting_has_a_variable_and_a_description() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().target = "drive"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("variable", ["LSE_DATA_DIR", "LSE_ARCHIVE_DIR", "LSE_STATE_DIR"])
+def test_a_folder_that_can_be_none_is_named_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to("gone")
+    for place, fault in {"file": "file", "file/below": "file", "nowhere/below": "nowhere"}.items():
+        monkeypatch.setenv(variable, place)
+        with pytest.raises(ConfigurationError) as refused:
+            load_settings()
+        assert refused.value.message == (
+            f"The configuration does not fit: {variable}: {tmp_path / fault} is no folder."
+        )
+
+
+def test_a_name_like_that_of_a_setting_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    Path(".env").write_text("LSE_DATABSE_URL=postgresql://a\nLSE_POSTGRES_PORT=1\nPATHS=x\n")
+    for name in (
+        "LSE_TARGT",
+        "LSE_TEST_DATABASE_URL",
+        "LSE_GENUINE_DATA",
+        "LSE_HOME",
+        "LSE_DATABASE_URL_FILE",
+    ):
+        monkeypatch.setenv(name, "x")
+    load_settings()
+    load_settings()
+    assert sorted(record.message for record in caplog.records) == [
+        "LSE_DATABSE_URL is set, which is no setting. Is it LSE_DATABASE_URL?",
+        "LSE_TARGT is set, which is no setting. Is it LSE_TARGET?",
+    ]
+
+
+def test_a_file_with_keys_that_others_may_read_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    forget_warnings()
+    file = Path(".env")
+    file.write_text(f"LANGCHAIN_API_KEY={SECRET}\nLSE_DATA_DIR=data\n")
+    file.chmod(0o600)
+    load_settings()
+    assert caplog.records == []
+    file.chmod(0o640)
+    forget_warnings()
+    load_settings()
+    assert [record.message for record in caplog.records] == [
+        "Others may read .env, which holds LANGCHAIN_API_KEY: chmod 600 .env"
+    ]
+    caplog.clear()
+    forget_warnings()
+    file.write_text("LSE_DATA_DIR=data\n")
+    load_settings()
+    assert caplog.records == []
+
+
+def forget_warnings() -> None:
+    _warn_if_mistyped.cache_clear()
+    _warn_if_readable.cache_clear()
