@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def to_db(
     selection: Selection,
     batch_size: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Runs to send at a time; 8 MiB of text end a batch too.")
+        int, typer.Option(min=1, max=100_000, help="Runs to send at a time; 16 MiB of text end a batch too.")
     ] = 2_000,
     overwrite: Annotated[
         bool,
@@ -27,7 +27,9 @@ def to_db(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Do everything, say what it came to, and take it back.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="A line on stderr for each batch.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say on stderr what is sent, or that nothing is.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Load each day into the runs store: from its trace files, else its zip, else the target's copy."""
