@@ -169,8 +169,8 @@ newer. Started by root, that server runs as the user `postgres` or `nobody`, and
 
 ## An example `.env`
 
-This is `deployments/env.example`. Keep the file readable for yourself only (`chmod 600 .env`); `lse` warns when
-others may read keys in it.
+This is `deployments/env.example`. Keep the file readable for yourself only (`chmod 600 .env`); `lse` warns
+when others may read keys in it.
 
 ```shell
 {example}

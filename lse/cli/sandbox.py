@@ -1,6 +1,7 @@
 """`lse sandbox`: a LangSmith and a Google Drive on this machine, for trying out."""
 
 import json
+import shlex
 import signal
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -44,7 +45,9 @@ def serve(
     rate_limits: Annotated[
         bool, typer.Option(help="Refuse calls above LangSmith's published rates.")
     ] = False,
-    keep: Annotated[Path, typer.Option(help="Where the Drive key is written.")] = Path(".lse/sandbox"),
+    keep: Annotated[Path, typer.Option(help="Where the Drive key and the OAuth client are written.")] = Path(
+        ".lse/sandbox"
+    ),
 ) -> None:
     """Serve both until interrupted. What they hold is gone when they stop."""
     from lse.sandbox import Sandbox
@@ -52,9 +55,7 @@ def serve(
     with Sandbox(
         api_key=api_key, rate_limits=rate_limits, langsmith_port=port, drive_port=drive_port
     ) as sandbox:
-        for line in _environment(
-            sandbox.langsmith.url, api_key, sandbox.drive.url, _write_key(sandbox, keep)
-        ):
+        for line in _environment(sandbox, api_key, keep):
             print_line(line)
         tell("Serving. Paste these lines into another terminal; Ctrl-C stops.")
         stopped = Event()
@@ -115,21 +116,19 @@ def sample_writer() -> "Callable[..., SampleSummary]":
     return write_sample
 
 
-def _write_key(sandbox: "Sandbox", folder: Path) -> Path:
+def _environment(sandbox: "Sandbox", api_key: str, folder: Path) -> list[str]:
+    """The settings that make `lse` use the sandbox, as shell lines; the files they name are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return sandbox.drive.write_credentials(folder / "drive-key.json")
-
-
-def _environment(langsmith: str, api_key: str, drive: str, drive_key: Path) -> list[str]:
-    """The settings that make `lse` use the sandbox, as shell lines."""
+    drive = sandbox.drive
     values = {
-        "LANGSMITH_ENDPOINT": langsmith,
+        "LANGSMITH_ENDPOINT": sandbox.langsmith.url,
         "LANGSMITH_API_KEY": api_key,
         "LSE_TARGET": "drive",
-        "LSE_DRIVE_API_ROOT": drive,
-        "LSE_DRIVE_CREDENTIALS": str(drive_key.absolute()),
+        "LSE_DRIVE_API_ROOT": drive.url,
+        "LSE_DRIVE_CREDENTIALS": drive.write_credentials(folder / "drive-key.json").absolute(),
+        "LSE_DRIVE_CLIENT": drive.write_oauth_client(folder / "drive-client.json").absolute(),
     }
-    return [f"export {name}={value}" for name, value in values.items()]
+    return [f"export {name}={shlex.quote(str(value))}" for name, value in values.items()]
 
 
 def _address(endpoint: str | None) -> str:

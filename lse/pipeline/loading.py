@@ -1,5 +1,6 @@
 """The step `load`: from the archive into the store."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -15,6 +16,8 @@ from lse.pipeline.target_copy import bring, find_copy
 from lse.resources import Resources
 from lse.store import BATCH_RUNS, LoadResult
 from lse.targets import StoredObject
+
+logger = logging.getLogger(__name__)
 
 
 def load(
@@ -38,6 +41,8 @@ def load(
         store, record = resources.store, read_fetch_record(resources.folder(day))
         content = _content_of(archive, resources, day, record)
         known = store.loaded(day, content) if content and not (overwrite or dry_run) else None
+        if known is not None:
+            logger.info("%s: this content is loaded already, and its rows are as they were.", day)
         result = known or store.load(
             day,
             archive.traces(),

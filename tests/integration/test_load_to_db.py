@@ -73,6 +73,16 @@ def test_verbose_tells_of_each_batch_on_stderr(archived: Path) -> None:
     assert batches[0].endswith(": 2 inserted, 0 updated, 0 unchanged, 0 kept, 0 feedback")
 
 
+def test_verbose_says_that_nothing_is_to_be_sent(archived: Path, tmp_path: Path) -> None:
+    with Resources(load_settings()) as resources:
+        pack(resources, DAY)
+    shutil.rmtree(tmp_path / "data")
+    to_db()
+    assert to_db("--verbose")[1].splitlines() == [
+        "lse: chat/2025-09-13: this content is loaded already, and its rows are as they were."
+    ]
+
+
 def test_a_day_that_is_only_in_the_target_is_loaded_from_there(archived: Path, tmp_path: Path) -> None:
     with Resources(load_settings()) as resources:
         pack(resources, DAY)
