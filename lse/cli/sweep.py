@@ -12,7 +12,7 @@ from lse.cli.options import export_flags, settings
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document, tell
 from lse.errors import BusyError, TemporaryError
 from lse.models import ProjectDay, StepResult
-from lse.pipeline import exit_code, full_sweep, run_step
+from lse.pipeline import exit_code, full_sweep, require_project, run_step
 from lse.resources import Resources
 from lse.settings import Settings
 
@@ -27,6 +27,9 @@ def sweep_days(
     json: bool,
 ) -> None:
     """Sweep each day, print its results as they come, and exit with the first code that is not 0."""
+    if "fetch" not in skip:
+        for project in dict.fromkeys(day.project for day in days):
+            require_project(opened, project)
     as_flow = bool(os.environ.get("PREFECT_API_URL")) if flow is None else flow
     sweeps: list[tuple[ProjectDay, list[StepResult]]] = []
     for day in days:

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from lse.pipeline.loading import load
     from lse.pipeline.packing import pack, upload
     from lse.pipeline.planning import PlannedDay, plan
-    from lse.pipeline.projects import archived_projects, require_archived, require_known, require_readable
+    from lse.pipeline.projects import (
+        archived_projects,
+        require_archived,
+        require_known,
+        require_project,
+        require_readable,
+    )
     from lse.pipeline.pruning import COPIES, Pruned, prune
     from lse.pipeline.reporting import Answer, answer, report
     from lse.pipeline.restoring import day_of_trace, restore, restore_trace
@@ -51,6 +57,7 @@ __all__ = [
     "report",
     "require_archived",
     "require_known",
+    "require_project",
     "require_readable",
     "restore",
     "restore_trace",
@@ -69,7 +76,7 @@ _HOMES = {
     "loading": "load",
     "packing": "pack upload",
     "planning": "PlannedDay plan",
-    "projects": "archived_projects require_archived require_known require_readable",
+    "projects": "archived_projects require_archived require_known require_project require_readable",
     "pruning": "COPIES Pruned prune",
     "reporting": "Answer answer report",
     "restoring": "day_of_trace restore restore_trace",

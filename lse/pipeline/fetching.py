@@ -29,13 +29,18 @@ from lse.sources._walk import Proof, lanes_for, walk_until_proved
 logger = logging.getLogger(__name__)
 
 
+def require_begun(resources: Resources, day: ProjectDay) -> None:
+    """Raise `UsageError` for a day to come."""
+    if day.start > resources.now():
+        raise UsageError(f"{day.day} has not begun yet (UTC).", hint="Fetch a day that is over.")
+
+
 def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progress) -> StepResult:
     """Bring the trace files of `day` up to date with the source, and prove that none is missing.
 
     Raises `UsageError` for a day that has not begun or an unknown project.
     """
-    if day.start > resources.now():
-        raise UsageError(f"{day.day} has not begun yet (UTC).", hint="Fetch a day that is over.")
+    require_begun(resources, day)
     source = resources.source
     project = source.project(day.project)
     window = Window(project, day.start, day.end)

@@ -3,9 +3,10 @@
 import difflib
 import shlex
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from lse.archive import catalogue
-from lse.errors import UsageError
+from lse.errors import AccessError, ConfigurationError, TemporaryError, UsageError
 from lse.resources import Resources
 
 _NAMED = 5
@@ -27,6 +28,18 @@ def require_readable(resources: Resources, project: str) -> None:
     noted = {row["project"] for row in rows}
     if project not in noted:
         require_known([project], noted | _on_disk(resources))
+
+
+def require_project(resources: Resources, project: str) -> None:
+    """Raise `UsageError` for a project that neither the archive nor the source knows; similar ones are named.
+
+    What was archived stays a project when the source has it no more. A source that does not answer cannot
+    contradict.
+    """
+    noted = resources.ledger.projects() if resources.ledger is not None else ()
+    if project not in noted and project not in _on_disk(resources):
+        with suppress(TemporaryError, AccessError, ConfigurationError):
+            resources.source.project(project)
 
 
 def require_known(projects: Iterable[str], known: Collection[str]) -> None:

@@ -80,9 +80,10 @@ def restore_trace(
 def day_of_trace(
     resources: Resources, trace_id: UUID, wanted: Callable[[ProjectDay], bool] | None = None
 ) -> ProjectDay:
-    """The day of a trace among those `wanted`, by default all: as the store knows it, else by the trace files and zips here.
+    """The day of a trace: as the store knows it, else by the trace files and zips here.
 
-    Raises `UsageError` when nothing here knows the trace, or when it has several days.
+    Only days for which `wanted` holds are looked at. Raises `UsageError` when nothing here knows the trace,
+    or when it has several days.
     """
     found = list(filter(wanted, _in_store(resources, trace_id)))
     found = found or list(filter(wanted, _in_archives(resources, trace_id)))

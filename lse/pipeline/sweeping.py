@@ -9,11 +9,12 @@ from lse.archive.fetch_record import FetchRecord
 from lse.errors import LseError, TemporaryError, from_os_error
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import forget_failure, happened, no_progress, note, settled
-from lse.pipeline.fetching import fetch
+from lse.pipeline.fetching import fetch, require_begun
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
+from lse.pipeline.projects import archived_projects, require_known, require_project
 from lse.pipeline.pruning import stays_pruned
-from lse.pipeline.target_copy import recipients
+from lse.pipeline.target_copy import find_copy, recipients
 from lse.pipeline.tracing import span
 from lse.pipeline.verifying import verify
 from lse.resources import Resources
@@ -66,6 +67,7 @@ def full_sweep(
     pointless: a wrong day, key, project or configuration.
     """
     results: dict[str, StepResult] = {}
+    _require_known(resources, day, fetched="fetch" not in skip)
     if "upload" not in skip:
         # What makes every upload fail shows before anything is done.
         resources.require_target()
@@ -79,6 +81,17 @@ def full_sweep(
         outcome = [[each.step, each.state, each.figures.get("seconds")] for each in results.values()]
         happened(resources, "sweep.finished", day, steps=outcome, exit_code=exit_code(results.values()))
     return list(results.values())
+
+
+def _require_known(resources: Resources, day: ProjectDay, *, fetched: bool) -> None:
+    """Raise `UsageError` for a day or a project that was mistyped, before anything is noted of it."""
+    if fetched:
+        require_begun(resources, day)
+        require_project(resources, day.project)
+        return
+    known = archived_projects(resources)
+    if day.project not in known and not (resources.settings.target and find_copy(resources, day)):
+        require_known([day.project], known)
 
 
 def exit_code(results: Iterable[StepResult]) -> int:

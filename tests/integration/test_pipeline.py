@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 import zipfile
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -177,12 +177,6 @@ def test_with_langsmith_down_nothing_else_is_touched(lab: Lab) -> None:
     )
     assert exit_code(results.values()) == 6
     assert not lab.folder.exists() or archived_files(lab.folder) == []
-
-
-def test_an_unknown_project_is_a_wrong_command(lab: Lab) -> None:
-    results = lab.sweep(day=ProjectDay("chatt", DAY.day))
-    assert (results["fetch"].state, exit_code(results.values())) == ("failed", 2)
-    assert "chat" in results["fetch"].hint
 
 
 def test_a_day_that_is_not_proved_complete_is_partial_all_the_way(lab: Lab) -> None:
@@ -561,3 +555,12 @@ def test_a_ledger_that_goes_away_in_the_middle_stops_no_other_step(lab: Lab) -> 
         vars(resources)["ledger"] = Store("postgresql://nobody@127.0.0.1:9/lse")
         assert [step(resources, DAY).state for step in (fetch, pack, upload)] == ["done"] * 3
         resources.source.close()
+
+
+@pytest.mark.parametrize("skip", [(), ("fetch",)])
+def test_a_mistyped_project_and_a_day_to_come_leave_no_trace(lab: Lab, skip: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="project called 'caht'"):
+        lab.sweep(*skip, day=ProjectDay("caht", DAY.day))
+    with pytest.raises(UsageError, match=r"has not begun|Nothing of a project"):
+        lab.sweep(*skip, day=ProjectDay("chat", date(2999, 1, 1)))
+    assert lab.execute("select project from project_days union all select project from events") == []
