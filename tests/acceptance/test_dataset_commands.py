@@ -5,7 +5,6 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from commands import KEY, LAST_DAY, PROJECT, Lse, Written
 from langsmith import Client
-from test_flows import artifacts, configured, prefect_server  # noqa: F401
 
 RECIPE = """
 summary: What was asked, and which sources were used.
@@ -156,29 +154,3 @@ def test_an_evaluation_is_asked_for_shown_and_recorded(lse: Lse, endpoint: str) 
     listed = lse("eval", "requests", "--json").json
     assert [(one["status"], one["legacy"]) for one in listed] == [(401, True), (401, False), (202, False)]
     assert listed[2]["request_id"] == done.json["request_id"]
-
-
-def test_the_flow_builds_uploads_and_publishes(
-    ready: Lse,
-    configured: Lse,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from flows.datasets import dataset
-
-    monkeypatch.setenv("LSE_RECIPES_DIR", ready.settings["LSE_RECIPES_DIR"])
-    state = dataset(project=PROJECT, recipe="asked", end=LAST_DAY, days=1, return_state=True)
-    assert state.type.value == "COMPLETED"
-    record = state.result()
-    assert state.message == f"5 examples, {record.id}"
-    assert (
-        '"added"'
-        in artifacts("dataset-chat-research-asked-" + _digest("dataset-chat-research_asked"))[-1].data
-    )
-
-    before = LAST_DAY - timedelta(days=30)
-    nothing = dataset(project=PROJECT, recipe="asked", end=before, days=1, return_state=True)
-    assert (nothing.type.value, "No trace became an example" in nothing.message) == ("FAILED", True)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

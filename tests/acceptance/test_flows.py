@@ -1,6 +1,7 @@
 """The flows through Prefect's own test harness, and the command that runs a flow without a server."""
 
 import asyncio
+import hashlib
 import importlib
 import json
 import os
@@ -250,6 +251,36 @@ def test_artifact_keys_keep_projects_apart() -> None:
 
     assert len(keys) == 6
     assert all(key.replace("-", "").isalnum() and key.isascii() and key == key.lower() for key in keys)
+
+
+RECIPE = """
+summary: What was asked, and which sources were used.
+inputs:
+  question: {paths: [inputs.question], required: true}
+outputs:
+  sources: {paths: [outputs.sources], kind: list, default: []}
+"""
+
+
+def test_a_dataset_is_built_uploaded_and_published(
+    configured: Lse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.datasets import dataset
+
+    assert configured("archive", "full-sweep", "-p", PROJECT, "-d", str(LAST_DAY), "--skip-upload").code == 0
+    (tmp_path / "asked.yaml").write_text(RECIPE)
+    monkeypatch.setenv("LSE_RECIPES_DIR", str(tmp_path))
+
+    state = dataset(project=PROJECT, recipe="asked", end=LAST_DAY, days=1, return_state=True)
+    assert state.type.value == "COMPLETED"
+    record = state.result()
+    assert state.message == f"5 examples, {record.id}"
+    key = hashlib.sha256(b"dataset-chat-research_asked").hexdigest()[:8]
+    assert '"added"' in artifacts(f"dataset-chat-research-asked-{key}")[-1].data
+
+    before = LAST_DAY - timedelta(days=30)
+    nothing = dataset(project=PROJECT, recipe="asked", end=before, days=1, return_state=True)
+    assert (nothing.type.value, "No trace became an example" in nothing.message) == ("FAILED", True)
 
 
 def test_the_command_runs_the_flow_without_a_server(lse: Lse, tmp_path: Path) -> None:

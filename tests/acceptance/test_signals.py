@@ -85,7 +85,7 @@ def test_a_command_that_waits_for_a_service_ends_soon_and_a_rerun_finishes(
         wait_until(lambda: faults.describe()["rules"][0]["fired"] > 0, process)
         stopped(process, number)
 
-    again = lse(*arguments, timeout=240)
+    again = lse(*(word for word in arguments if word != "--flow"))  # the plain steps finish what a flow began
     assert again.code == 0, again.err
 
 
