@@ -5,16 +5,20 @@
 One floor is an index-only count over the same rows, the other DuckDB that answers the same question from
 Parquet with the same columns, sorted by day. The rows are made by the server, without payloads: reports do
 not read them. All figures are medians of five in milliseconds, rounds interleaved, on open connections.
+Beside the time by the clock stands that of the processors, of client and server together, which the load of
+others on the machine disturbs less.
 """
 
 import argparse
 import contextlib
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,6 +119,11 @@ class OpenReader(Reader):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._open = connect(url)
+        self._schedule = Path(f"/proc/{self._open.info.backend_pid}/schedstat")
+
+    def server_seconds(self) -> float:
+        """The processor time that the server spent on this connection, without parallel workers."""
+        return int(self._schedule.read_text().split()[0]) / 1e9
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[psycopg.Connection[Any]]:
@@ -123,11 +132,19 @@ class OpenReader(Reader):
 
 
 @dataclass(frozen=True)
+class Took:
+    """How long something took, in milliseconds."""
+
+    clock: float
+    processors: float
+
+
+@dataclass(frozen=True)
 class Lab:
     """The databases under measurement."""
 
     url: str
-    reader: Reader
+    reader: OpenReader
     duck: duckdb.DuckDBPyConnection
     parquet: Path
 
@@ -187,16 +204,20 @@ def _export(lab: Lab) -> None:
 
 def _measure(lab: Lab, request: Request) -> None:
     [counted] = lab.reader.query(_ONLY_COUNT, request.parameters)
-    print(f"{request}, {request.project or 'all projects'}: {counted['count']:,} runs, milliseconds")
-    print(f"    {'':16}{'lse':>9}{'count':>9}{'DuckDB':>9}{'of count':>10}{'of DuckDB':>11}")
+    print(f"{request}, {request.project or 'all projects'}: {counted['count']:,} runs")
+    print(f"    milliseconds by the clock and of processors; the machine's load is {os.getloadavg()[0]:.1f}")
+    print(f"    {'':16}{'lse':>16}{'count':>16}{'DuckDB':>16}{'of count':>10}{'of DuckDB':>15}")
     for name, question in DUCKDB.items():
         ours, floor, duck = _medians(
+            lab.reader,
             lambda name=name: _answer(lab, name, request),  # type: ignore[misc]
             lambda: lab.reader.query(_ONLY_COUNT, request.parameters),
             lambda question=question: _ask_duck(lab, question, request),  # type: ignore[misc]
         )
+        times = "".join(f"{took.clock:9.1f}{took.processors:7.1f}" for took in (ours, floor, duck))
         print(
-            f"    {name:16}{ours:9.1f}{floor:9.1f}{duck:9.1f}{ours / floor:10.2f}{ours / duck:11.2f}",
+            f"    {name:16}{times}{ours.clock / floor.clock:10.2f}"
+            f"{ours.clock / duck.clock:9.2f}{ours.processors / duck.processors:6.2f}",
             flush=True,
         )
 
@@ -215,18 +236,36 @@ def _ask_duck(lab: Lab, question: str, request: Request) -> None:
     lab.duck.execute(question.replace(f"from {source}", f"from {rows}")).fetchall()
 
 
-def _medians(*questions: Callable[[], object]) -> list[float]:
-    """The median of five rounds for each, in milliseconds, after one round that is not counted."""
-    rounds = [[seconds_of(question) * 1000 for question in questions] for _ in range(6)][1:]
-    return [statistics.median(column) for column in zip(*rounds, strict=True)]
+def _medians(reader: OpenReader, *questions: Callable[[], object]) -> list[Took]:
+    """The medians of five rounds for each, after one round that is not counted."""
+    rounds = [[_took(reader, question) for question in questions] for _ in range(6)][1:]
+    return [
+        Took(*(statistics.median(figures) for figures in zip(*map(astuple, column), strict=True)))
+        for column in zip(*rounds, strict=True)
+    ]
+
+
+def _took(reader: OpenReader, question: Callable[[], object]) -> Took:
+    began = time.process_time() + reader.server_seconds()
+    clock = seconds_of(question)
+    return Took(clock * 1000, (time.process_time() + reader.server_seconds() - began) * 1000)
 
 
 def _measure_command(lab: Lab, day: date) -> None:
     """The whole command, from the shell's call to its end."""
     command = [str(Path(sys.executable).with_name("lse")), "report", "zenrows-errors", "-d", day.isoformat()]
     environment = {"LSE_DATABASE_URL": lab.url, "HOME": str(lab.parquet), "PATH": "/usr/bin:/bin"}
-    [took] = _medians(lambda: subprocess.run(command, env=environment, capture_output=True, check=True))
-    print(f"    lse report zenrows-errors --date {day}: {took:,.0f} ms")
+    before = os.times()
+    clock = [
+        seconds_of(lambda: subprocess.run(command, env=environment, capture_output=True, check=True))
+        for _ in range(5)
+    ]
+    after = os.times()
+    spent = (after.children_user + after.children_system - before.children_user - before.children_system) / 5
+    print(
+        f"    lse report zenrows-errors --date {day}: {statistics.median(clock) * 1000:,.0f} ms,"
+        f" {spent * 1000:,.0f} ms of processors on average"
+    )
     print(f"    this process held {peak_memory():,.0f} MB")
 
 

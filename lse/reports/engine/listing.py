@@ -88,8 +88,9 @@ limit %(limit)s
 _ROLLED = frozenset({"name", "type", "status", "model"})
 _SLOWEST_OF_ROLLED = """
 -- The rollups know how long the slowest run of each of their rows took: the last eight bytes of its
--- latencies. The longest of these say which project days can have one of the slowest runs. Months that were
--- dropped still have rollups, but no runs to list.
+-- latencies. The longest of these say which project days can have one of the slowest runs; what is faster by
+-- more than a second is passed over by its times, which stand early in a row. Months that were dropped still
+-- have rollups, but no runs to list.
 with rolled as materialized (
     select project, run_date, ('x' || encode(substring(latencies from octet_length(latencies) - 7), 'hex')
                               )::bit(64)::bigint as took
@@ -109,7 +110,7 @@ select {names}
 from days cross join lateral (
     select {columns}, latency, runs.start_time, runs.run_id from runs
     where runs.project = days.project and runs.run_date = days.run_date
-      and latency >= (days.took * 0.000001)::double precision and {condition}
+      and end_time - start_time >= (days.took / 1000000 - 1) * interval '1 s' and {condition}
     order by latency desc, runs.start_time, runs.run_id
     limit %(limit)s
 ) as slow
