@@ -39,6 +39,11 @@ FAILURES = (
     "504 Server Error: Gateway Timeout",
 )
 COMMENTS = ("Good sources.", "Missed the audit report.", 'Says "capped", the site says otherwise.', "")
+REVIEWED = "token-review"
+"""The project whose traces are reviews of tokens: they end in a decision, and people say what they think of
+it. The recipes of `lse eval create-dataset` take them."""
+AGREEMENT = 0.9
+"""How often a person decides as the application did."""
 FAILURE_RATE = 0.18
 FLUSH_SECONDS = 30.0
 PIXEL = base64.b64decode(
@@ -73,6 +78,16 @@ class SampleSummary:
     def total(self, name: str) -> int:
         """The sum of one count over all days."""
         return sum(getattr(day, name) for day in self.days)
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A person's opinion of a trace, to be written as feedback."""
+
+    trace_id: str
+    at: datetime
+    decision: str | None
+    """PASS or FAIL, as the application decided; None where it did not"""
 
 
 def write_sample(
@@ -124,7 +139,7 @@ def _write_day(
 ) -> None:
     """The traces of one project day, then the feedback on them."""
     midnight = datetime.combine(day.day, time(), UTC)
-    opinions: list[tuple[str, datetime]] = []
+    opinions: list[Opinion] = []
     for index in range(traces):
         is_last = index == traces - 1
         began = midnight + timedelta(hours=6) + timedelta(hours=16) * index / traces
@@ -139,26 +154,52 @@ def _write_day(
             day.zenrows_failed_traces += agent.scraper_failed
             day.crosses_midnight += datetime.now(UTC).date() > day.day
             if rng.random() < 0.3:
-                opinions.append((agent.trace_id, datetime.now(UTC) + timedelta(minutes=rng.randrange(2, 90))))
+                at = datetime.now(UTC) + timedelta(minutes=rng.randrange(2, 90))
+                opinions.append(Opinion(agent.trace_id, at, agent.decision))
     writer.flush(timeout=FLUSH_SECONDS)
     _write_feedback(writer, rng, day, opinions)
 
 
-def _write_feedback(
-    writer: Client, rng: random.Random, day: SampleDay, opinions: Iterable[tuple[str, datetime]]
-) -> None:
+def _write_feedback(writer: Client, rng: random.Random, day: SampleDay, opinions: Iterable[Opinion]) -> None:
     project_id = writer.read_project(project_name=day.project).id
-    for trace_id, at in opinions:
-        with time_machine.travel(at, tick=False):
+    for opinion in opinions:
+        with time_machine.travel(opinion.at, tick=False):
+            key, score = rng.choice(("user_score", "correctness")), round(rng.random(), 2)
+            comment = rng.choice(COMMENTS)
+            if opinion.decision is not None:
+                key, comment = "final_verdict", f"Human verdict: {_verdict(opinion).lower()}. {comment}"
             writer.create_feedback(
-                trace_id=trace_id,
-                key=rng.choice(("user_score", "correctness")),
-                score=round(rng.random(), 2),
-                comment=rng.choice(COMMENTS) or None,
+                trace_id=opinion.trace_id,
+                key=key,
+                score=score,
+                comment=comment or None,
                 feedback_id=_uuid7(rng),
                 session_id=project_id,
             )
         day.feedback += 1
+
+
+def _verdict(opinion: Opinion) -> str:
+    """What a person decides: mostly the same."""
+    rng = random.Random(f"{opinion.trace_id}/verdict")  # noqa: S311 - a sample, not a secret
+    agrees = rng.random() < AGREEMENT
+    return "PASS" if agrees == (opinion.decision == "PASS") else "FAIL"
+
+
+def _judgement(trace_id: str, *, available: bool) -> dict[str, Any]:
+    """What the application makes of a token's name and website; the same for the same trace."""
+    rng = random.Random(trace_id)  # noqa: S311
+    meme, explicit, conflict, dangerous = (rng.random() < share for share in (0.3, 0.1, 0.2, 0.1))
+    return {
+        "final_decision": "FAIL" if explicit or conflict or dangerous else "PASS",
+        "confidence": round(rng.uniform(0.65, 1), 2),
+        "name_analysis": {
+            "meme_check": {"is_meme": meme},
+            "explicit_check": {"is_explicit": explicit},
+            "trademark_check": {"has_conflict": conflict},
+        },
+        "website_analysis": {"is_available": available, "malicious_check": {"is_dangerous": dangerous}},
+    }
 
 
 def _uuid7(rng: random.Random) -> uuid.UUID:
@@ -184,6 +225,7 @@ class Agent:
     leave_pending: bool = False
     trace_id: str = ""
     scraper_failed: bool = False
+    decision: str | None = None
     symbol: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -209,7 +251,8 @@ class Agent:
         pages = self.browse(self._urls(), langsmith_extra=self._extra())
         report = self.write_report(len(notes) + len(pages), steps, langsmith_extra=self._extra())
         self._pass(0.01)
-        return {"report": report["content"], "sources": [page["url"] for page in pages]}
+        answer = {"report": report["content"], "sources": [page["url"] for page in pages]}
+        return answer | self._review(pages) if self.day.project == REVIEWED else answer
 
     @traceable(run_type="chain", name="plan")
     def plan(self, question: str) -> list[str]:
@@ -298,6 +341,12 @@ class Agent:
         content = f"{self.symbol} looks {self.rng.choice(('sound', 'unclear', 'risky'))}."
         return {"role": "assistant", "content": content, "usage_metadata": usage}
 
+    def _review(self, pages: list[dict[str, Any]]) -> dict[str, Any]:
+        """The decision on the token, with the analyses that it rests on."""
+        found = _judgement(self.trace_id, available=bool(pages))
+        self.decision = found["final_decision"]
+        return found
+
     def _keep_page(self, url: str) -> None:
         """Save every fifth conversation's pages with attachments."""
         if self.index % 5 == 0:
@@ -317,7 +366,19 @@ class Agent:
             self.day.pending_runs += 1
 
     def _request(self) -> dict[str, Any]:
-        """The input of a conversation; the symbol stands in one of several places."""
+        """The input of a conversation, and of a review what is reviewed."""
+        request = self._question()
+        if self.day.project != REVIEWED:
+            return request
+        token = {
+            "request_id": f"request-{self.trace_id[-12:]}",
+            "name": f"{self.symbol.title()} Network",
+            "website_url": f"https://{self.symbol.lower()}-{self.index}.example/",
+        }
+        return request | {"input_data": token | request.get("input_data", {})}
+
+    def _question(self) -> dict[str, Any]:
+        """What is asked; the symbol stands in one of several places."""
         question = self.rng.choice(QUESTIONS)
         match self.index % 4:
             case 0:

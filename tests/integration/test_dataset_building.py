@@ -127,6 +127,21 @@ def test_the_feedback_of_the_sample_application_becomes_labels_exactly(lab: Lab,
     assert len(truth) == sample.feedback > 0
 
 
+def test_the_sample_application_has_traces_for_each_recipe(lab: Lab) -> None:
+    day = ProjectDay("token-review", SAMPLE_DAY.day)
+    write_sample(
+        lab.sandbox.langsmith.url, KEY, end=day.day, days=1, traces_per_day=20, projects=[day.project]
+    )
+    lab.sweep("upload", day=day)
+    examples = {}
+    with lab.resources() as opened:
+        for recipe in ("token-name", "website", "availability"):
+            request = DatasetRequest(project=day.project, start=day.day, end=day.day, recipe=recipe)
+            examples[recipe] = create_dataset(opened, request).examples
+        opened.source.close()
+    assert examples == {"token-name": 8, "website": 8, "availability": 20}
+
+
 def test_a_request_to_a_service_that_is_away_is_recorded_with_its_failure(
     database_url: str, tmp_path: Path
 ) -> None:
