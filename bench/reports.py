@@ -108,7 +108,7 @@ DUCKDB = {
 """The same questions in DuckDB's SQL; its groups of errors are by simpler patterns than ours."""
 
 _ONLY_COUNT = """
-select count(trace_id) from runs
+select count(*) from runs
 where run_date between %(start)s and %(end)s and (%(project)s::text is null or project = %(project)s)
 """
 
