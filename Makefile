@@ -48,6 +48,7 @@ torture: $(READY)  ## Thousands of kills and faults: make torture SEED=1 KILLS=5
 	@echo "SEED=$(SEED) KILLS=$(KILLS) REPLAY='$(REPLAY)'"
 	@TORTURE_SEED=$(SEED) TORTURE_KILLS=$(KILLS) TORTURE_REPLAY="$(REPLAY)" \
 	  $(PYTEST) tests/torture
+	@test -n "$(REPLAY)" || $(PYTEST) --hypothesis-profile=torture --hypothesis-seed=$(SEED) -m hypothesis tests/unit
 
 lint: $(READY)  ## Format, style, types, and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -16,7 +16,10 @@ from lse.store import Store, migrate
 from lse.store.embedded import EmbeddedPostgres, find_binaries
 
 # A shared machine is slow now and then, which says nothing about the code.
-settings.register_profile("lse", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+settings.register_profile(
+    "lse", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, max_examples=50
+)
+settings.register_profile("torture", settings.get_profile("lse"), max_examples=2_000, print_blob=True)
 settings.load_profile("lse")
 
 _OURS = ("LSE_", "LANGSMITH_", "LANGCHAIN_", "PREFECT_")
