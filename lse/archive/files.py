@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lse.errors import TemporaryError
+from lse.errors import TemporaryError, UsageError
 
 BLOCK = 2**18
 """Bytes that are read at once: large enough that a call costs nothing, small enough for a core's cache."""
@@ -25,6 +25,23 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the file at `path` with `data`; errors as for `atomic_file`."""
     with atomic_file(path, mode) as file:
         file.write(data)
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """Where a user said: a file, which appears whole or not at all, also behind a link; or a device as it is.
+
+    Raises `UsageError` when its directory does not exist, and what `atomic_file` raises.
+    """
+    if path.exists() and not path.is_file():  # asked before links are followed: that of a pipe leads nowhere
+        with path.open("wb") as device:
+            yield device
+        return
+    place = path.resolve()
+    if not place.parent.is_dir():
+        raise UsageError(f"There is no directory {place.parent}.", hint="Make it, or name another file.")
+    with atomic_file(place) as file:
+        yield file
 
 
 @contextmanager

@@ -24,31 +24,34 @@ Dataset = Annotated[str, typer.Argument(help="A file, or a dataset that was buil
 _BEST_100 = {"availability": "availability-best-100"}
 
 
+Project = Annotated[str, typer.Option("--project", "-p", help="The LangSmith project.")]
+Recipe = Annotated[str, typer.Option("--recipe", "--eval-type", help="The recipe; see `lse eval recipes`.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the dataset to this file.")]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="langsmith, chat, csv or parquet; by default as the file's name ends, else langsmith.",
+    ),
+]
+Best100 = Annotated[
+    bool, typer.Option("--best-100", help="The recipe's choice of a hundred, where it has one.")
+]
+
+
 @app.command("create-dataset")
 def create_dataset(
-    project: Annotated[str, typer.Option("--project", "-p", help="The LangSmith project.")],
-    recipe: Annotated[
-        str, typer.Option("--recipe", "--eval-type", help="The recipe; `lse eval recipes` lists them.")
-    ],
+    project: Project,
+    recipe: Recipe,
     date: Date = None,
     start_date: StartDate = None,
     end_date: EndDate = None,
     last: Last = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the dataset to this file.")
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="langsmith, chat, csv or parquet; by default as the file's name ends, else langsmith.",
-        ),
-    ] = None,
+    output: Output = None,
+    form: Form = None,
     name: Annotated[str | None, typer.Option(help="What the dataset is called.")] = None,
-    best_100: Annotated[
-        bool, typer.Option("--best-100", help="The recipe's choice of a hundred, where it has one.")
-    ] = False,
+    best_100: Best100 = False,
     as_json: Json = False,
 ) -> None:
     """Build a dataset of the traces in the store that a recipe takes.
@@ -58,16 +61,12 @@ def create_dataset(
     """
     from lse.pipeline import evaluating, require_readable
 
-    if best_100 and recipe not in _BEST_100:
-        raise UsageError(
-            f"{recipe} has no choice of a hundred.", hint=f"Those that do: {', '.join(_BEST_100)}."
-        )
     chosen = days(date, start_date, end_date, last, utc_today())
     request = evaluating.DatasetRequest(
         project=project,
         start=chosen.start,
         end=chosen.end,
-        recipe=_BEST_100[recipe] if best_100 else recipe,
+        recipe=_choice_of_a_hundred(recipe) if best_100 else recipe,
         name=name,
     )
     file = output or Path(f"{request.file_name}.jsonl")
@@ -79,7 +78,16 @@ def create_dataset(
     if as_json:
         print_json({**asdict(record), "id": record.id, "file": str(file)})
     else:
-        print_line(f"{file}  {record.examples:,} examples  {record.id}  sha256 {record.content_sha256}")
+        say = print_line if file.is_file() else tell  # a device may be stdout, which holds the examples
+        say(f"{file}  {record.examples:,} examples  {record.id}  sha256 {record.content_sha256}")
+
+
+def _choice_of_a_hundred(recipe: str) -> str:
+    if recipe not in _BEST_100:
+        raise UsageError(
+            f"{recipe} has no choice of a hundred.", hint=f"Those that do: {', '.join(_BEST_100)}."
+        )
+    return _BEST_100[recipe]
 
 
 @app.command()

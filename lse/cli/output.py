@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lse.errors import LseError, UsageError
+from lse.errors import LseError
 from lse.formats import Document, one_line, visible
 from lse.models.results import Progress, StepResult
 
@@ -19,20 +19,11 @@ def wants_json() -> bool:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write where the user said: a file whole or not at all, also behind a link; a device is written to.
+    """Write where the user said; see `output_file`."""
+    from lse.archive.files import output_file
 
-    Raises `UsageError` when its directory does not exist.
-    """
-    from lse.archive.files import write_atomically
-
-    place = path.resolve()
-    if not place.parent.is_dir():
-        raise UsageError(f"There is no directory {place.parent}.", hint="Make it, or name another file.")
-    if place.exists() and not place.is_file():
-        with place.open("wb") as device:
-            device.write(content)
-    else:
-        write_atomically(place, content)
+    with output_file(path) as file:
+        file.write(content)
 
 
 def print_data(data: Document) -> None:

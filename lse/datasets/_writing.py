@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-from lse.archive.files import atomic_file
+from lse.archive.files import output_file
 from lse.datasets import Chat
 from lse.datasets._hashing import canonical, exact
 from lse.errors import ConfigurationError, UsageError
@@ -33,11 +33,11 @@ def form_of(path: Path, form: str | None) -> str:
 
 
 def write(path: Path, lines: Lines, form: str, chat: Chat) -> None:
-    """Write the examples of `lines` to `path`, whole or not at all.
+    """Write the examples of `lines` where the user said; see `output_file`.
 
     Raises `ConfigurationError` when Parquet is asked for and its package is not installed.
     """
-    with atomic_file(path) as file:
+    with output_file(path) as file:
         FORMS[form](file, lines, chat)
 
 
