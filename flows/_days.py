@@ -29,6 +29,7 @@ from lse.errors import LseError, from_os_error, unexpected
 from lse.models import ProjectDay, StepResult
 from lse.models.choice import choose
 from lse.pipeline import archived_projects, full_sweep, run_step
+from lse.pipeline.common import counted
 from lse.resources import Resources
 
 SHOWN = 500
@@ -45,12 +46,16 @@ Work = Callable[[Resources, ProjectDay], Sequence[StepResult]]
 
 @dataclass(frozen=True, slots=True)
 class DayDone:
-    """What was done of one project day. `waited` are the seconds of it that the source's rates cost."""
+    """What was done of one project day.
+
+    `waited` are the seconds of it that the source's rates cost, `requests` those that the source was sent.
+    """
 
     day: ProjectDay
     results: tuple[StepResult, ...]
     seconds: float = 0.0
     waited: float = 0.0
+    requests: int = 0
 
     @property
     def good(self) -> bool:
@@ -88,13 +93,14 @@ def sweeping(skip: Set[str], force: bool) -> Work:
 
 def work_on(resources: Resources, day: ProjectDay, work: Work) -> DayDone:
     """`work` on one day; whatever made it impossible is a failed step."""
-    begin, waited = time.monotonic(), resources.waited()
+    begin, waited, requests = time.monotonic(), resources.waited(), resources.requests()
     try:
         results = tuple(work(resources, day))
     except LseError as error:  # a busy day or a wrong setting: no step was begun
         results = (_common.failure(error),)
     seconds = round(time.monotonic() - begin, 3)
-    return DayDone(day, results, seconds, round(resources.waited() - waited, 3))
+    more = resources.requests() - requests
+    return DayDone(day, results, seconds, round(resources.waited() - waited, 3), more)
 
 
 @task(name="project-day", **_common.ONCE)
@@ -155,6 +161,7 @@ def skipped(skip: Iterable[_common.Skippable]) -> frozenset[str]:
 def publish_day(done: DayDone) -> None:
     """The table of a day's steps, one history per project, and a link to what was uploaded."""
     took = f"{done.seconds:.1f} s, {done.waited:.1f} s of them waiting for the rate limit"
+    took += f"; {counted(done.requests, 'request')} to LangSmith"
     create_table_artifact(
         key=_common.artifact_key(flow_run.flow_name, done.day.project),
         table=[_row(result) for result in done.results],
@@ -209,6 +216,7 @@ def _summary(done: DayDone) -> dict[str, Any]:
         "outcome": "done" if done.good else "partial" if done.partial else "failed",
         "seconds": done.seconds,
         "waited": done.waited,
+        "requests": done.requests,
         "summary": _common.said(done.results),
         "next": " ".join(hints[:1]),
     }

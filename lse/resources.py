@@ -75,6 +75,10 @@ class Resources:
         """Seconds spent so far waiting for the source's rates; 0 while the source is not opened."""
         return self.source.waited if "source" in vars(self) else 0.0
 
+    def requests(self) -> int:
+        """How many requests were sent to the source so far; 0 while it is not opened."""
+        return self.source.requests if "source" in vars(self) else 0
+
     @cached_property
     def target(self) -> Target:
         """Where archives go. Raises `ConfigurationError` when none is set."""

@@ -25,16 +25,12 @@ class Collector(HTTPServer):
         self._thread.join()
         self.server_close()
 
-    def spans(self) -> dict[str, Any]:
-        """Those that came so far, the last one of each name."""
+    def spans(self, scope_name: str) -> list[Any]:
+        """Those that came so far from `lse` or `prefect`."""
         requests = map(ExportTraceServiceRequest.FromString, self.bodies)
         resources = [resource for request in requests for resource in request.resource_spans]
-        return {
-            span.name: span
-            for resource in resources
-            for scope in resource.scope_spans
-            for span in scope.spans
-        }
+        scopes = [scope for resource in resources for scope in resource.scope_spans]
+        return [span for scope in scopes if scope.scope.name == scope_name for span in scope.spans]
 
 
 class _Handler(BaseHTTPRequestHandler):

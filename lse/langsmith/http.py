@@ -230,6 +230,11 @@ class LangSmithHttp:
         """Seconds spent waiting for the rates, over all of them."""
         return self._rates.waited
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent, those that were repeated included."""
+        return self._session.sent
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
@@ -281,6 +286,8 @@ class _Session(requests.Session):
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self._patience = patience
+        self._counting = Lock()
+        self.sent = 0
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         path = request.path_url.partition("?")[0]
@@ -289,6 +296,8 @@ class _Session(requests.Session):
             "allow_redirects": False,
             "timeout": (self._patience.connect, self._patience.read),
         }
+        with self._counting:
+            self.sent += 1
         try:
             response = super().send(request, **kwargs)
             with response:

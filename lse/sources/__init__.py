@@ -81,6 +81,10 @@ class Source(Protocol):
     def waited(self) -> float:
         """Seconds spent so far waiting until the source's rates allowed the next request."""
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+
     def check(self) -> str:
         """One line saying what was reached. Raises `LseError` when the source cannot be used."""
 

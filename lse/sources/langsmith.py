@@ -63,6 +63,10 @@ class LangSmithSource:
     def waited(self) -> float:
         return self._http.waited
 
+    @property
+    def requests(self) -> int:
+        return self._http.requests
+
     def check(self) -> str:
         version = self._info().get("version", "unknown")
         next(self.projects(), None)

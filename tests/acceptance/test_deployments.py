@@ -38,6 +38,7 @@ def test_each_schedule_can_be_read_and_states_its_time_zone(deployment: dict[str
 
     for schedule in deployment["schedules"]:
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert schedule["timezone"] == "UTC"  # which has no summer time
         assert schedule["slug"]
 
 

@@ -5,10 +5,13 @@ import hashlib
 import importlib
 import json
 import os
+import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from commands import LAST_DAY, PROJECT, Lse, Written
@@ -70,7 +73,9 @@ def test_a_sweep_is_completed_and_publishes_its_summary(configured: Lse) -> None
 
     assert (state.type.value, state.message) == ("COMPLETED", "5 steps done")
     summary = artifacts("full-sweep-chat-research")[0]
-    assert summary.description.startswith("chat-research/2025-09-14: ")
+    assert re.match(
+        r"chat-research/2025-09-14: [\d.]+ s, .+; [1-9]\d* requests to LangSmith$", summary.description
+    )
     assert [step in summary.data for step in ALL_STEPS] == [True] * 5
 
 
@@ -240,6 +245,21 @@ def test_runs_are_named_by_flow_project_and_day(configured: Lse) -> None:
             client.read_flow_run(state.state_details.flow_run_id).name
             == "full-sweep/chat-research/2025-09-13"
         )
+
+
+def test_no_day_is_doubled_or_skipped_where_clocks_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import _common
+
+    nights = [datetime(2026, month, day, 1, tzinfo=UTC) for month in (3, 10) for day in range(24, 32)]
+
+    def day_of(night: datetime) -> date:
+        """What a run means that was due then; Prefect gives times in the zone of its schedule."""
+        monkeypatch.setattr(_common, "flow_run", SimpleNamespace(scheduled_start_time=night))
+        return _common.the_day(None)
+
+    assert [day_of(night) for night in nights] == [night.date() - timedelta(days=1) for night in nights]
+    berlin = ZoneInfo("Europe/Berlin")
+    assert [day_of(night.astimezone(berlin)) for night in nights] == [day_of(night) for night in nights]
 
 
 def test_artifact_keys_keep_projects_apart() -> None:

@@ -60,7 +60,7 @@ def test_a_collector_gets_days_counts_and_outcomes_and_no_text(collector: Collec
     done = run(WORK, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
 
     assert (done.returncode, done.stderr) == (0, "")
-    spans = collector.spans()
+    spans = {span.name: span for span in collector.spans("lse")}
     day = {"lse.project": "chat", "lse.date": "2025-09-13"}
     assert {name: attributes(span) for name, span in spans.items()} == {
         "full-sweep": day,

@@ -1,4 +1,4 @@
-"""Kills of worker, server and flow process under a schedule: the next scheduled run ends as a quiet one does.
+"""Kills of worker, server and flow process, and cancelled runs: the next scheduled run ends as a quiet one.
 
 Each kill takes most of a minute, so there is one for 25 of TORTURE_KILLS. TORTURE_SEED says when; a failure
 names the process and the moment, and TORTURE_REPLAY repeats exactly that.
@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from scenarios import SCENARIOS, World, differences
 
@@ -36,7 +36,8 @@ from lse.settings import variable_name
 KILLS = max(1, int(os.environ.get("TORTURE_KILLS") or 500) // 25)
 SEED = os.environ.get("TORTURE_SEED") or str(random.randrange(10**6))
 REPLAY = os.environ.get("TORTURE_REPLAY", "")
-VICTIMS = ("worker", "server", "flow")
+VICTIMS = ("worker", "server", "flow", "run")
+"""A `run` is cancelled, as by its button in Prefect"""
 EVERY = timedelta(seconds=30)
 """How often the deployment is scheduled; Prefect looks for what is due every five seconds"""
 
@@ -85,14 +86,21 @@ class Team:
 
     def marked_dead(self) -> bool:
         """Whether no run is said to be running any more: those that were killed are marked as crashed."""
-        going = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
-        wanted = FlowRunFilter(state=FlowRunFilterState(type=going))
-        return not self._client.read_flow_runs(flow_run_filter=wanted)
+        return not self._going()
+
+    def _going(self) -> list[Any]:
+        """The runs that are said to be running."""
+        states = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+        wanted = FlowRunFilter(state=FlowRunFilterState(type=states))
+        return list(self._client.read_flow_runs(flow_run_filter=wanted))
 
     def _kill(self, victim: str) -> None:
         if victim == "flow":
             for pid in children(self._worker.pid):
                 subprocess.run(["kill", "-KILL", str(pid)], check=False, capture_output=True)
+        if victim == "run":
+            for run in self._going():
+                self._client.set_flow_run_state(run.id, State(type=StateType.CANCELLING), force=True)
         if victim == "worker":
             self._worker.kill()
         if victim == "server":
@@ -171,12 +179,14 @@ def environment_of(machine: Machine) -> dict[str, str]:
 
 
 def chosen(life: float) -> list[Kill]:
-    """The kills of this series, of which each process gets a third, or the one that is repeated."""
+    """The kills of this series, of which each victim gets its share, or the one that is repeated."""
     if REPLAY.startswith("unattended "):
         victim, _, after = REPLAY.split()[1].partition(":")
         return [Kill(victim, float(after))]
     chances = [random.Random(f"{SEED}/unattended/{number}") for number in range(KILLS)]
-    return [Kill(VICTIMS[number % 3], chance.uniform(0, life)) for number, chance in enumerate(chances)]
+    return [
+        Kill(VICTIMS[number % len(VICTIMS)], chance.uniform(0, life)) for number, chance in enumerate(chances)
+    ]
 
 
 def _lives(pid: int) -> bool:
