@@ -3,7 +3,7 @@
 So many project days are swept against the local LangSmith, into a Postgres that all workers share: by plain
 processes, and by flow runs of as many Prefect workers under a running server. What the flow runs take longer
 is the cost of orchestration, in seconds of each worker, and what they compute more, in seconds of a
-processor, that of the server included. With `--limits`, LangSmith refuses what exceeds its published rates of
+processor: that of the server included, but not what it and the workers take when nothing runs. With `--limits`, LangSmith refuses what exceeds its published rates of
 v1: the figures are then how many requests were refused, and how much of the rate for pages was used.
 """
 
@@ -38,6 +38,7 @@ RUNS = 250
 """Of each day: three pages"""
 PAGES = 10
 """Requests for pages that LangSmith's v1 allows within 10 s, of recent days"""
+IDLE_SECONDS = 10
 FIRST = datetime.now(UTC).date() - timedelta(days=DAYS_EACH)
 
 
@@ -159,6 +160,7 @@ def run_flows(where: Place, workers: int) -> Taken:
         with running.client() as client:
             stack.until(lambda: len(client.read_workers_for_work_pool("lse")) == workers)
             deployment = client.read_deployment_by_name("backfill/range").id
+            idle = idle_rate(running)
             begin, before = time.monotonic(), running.computed()
             runs = [
                 client.create_flow_run_from_deployment(
@@ -167,10 +169,18 @@ def run_flows(where: Place, workers: int) -> Taken:
                 for number in range(workers)
             ]
             stack.until(lambda: all(client.read_flow_run(run).state_name in OVER for run in runs), 3600)
-            taken = Taken(time.monotonic() - begin, running.computed() - before)
+            seconds = time.monotonic() - begin
+            taken = Taken(seconds, running.computed() - before - idle * seconds)
             if any(client.read_flow_run(run).state_name != "Completed" for run in runs):
                 raise RuntimeError(f"a flow run failed: {running.log.read_text()[-6000:]}")
     return taken
+
+
+def idle_rate(running: Stack) -> float:
+    """The processor seconds that server and workers take each second while no flow runs."""
+    before = running.computed()
+    time.sleep(IDLE_SECONDS)
+    return (running.computed() - before) / IDLE_SECONDS
 
 
 def computed() -> float:

@@ -40,6 +40,7 @@ def test_the_protocol_is_what_a_fetch_needs() -> None:
         "page",
         "project",
         "projects",
+        "requests",
         "waited",
         "walk_name",
     ]
