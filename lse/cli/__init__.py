@@ -11,9 +11,17 @@ import signal
 import sys
 from types import FrameType
 
-from typer import Abort
-
 from lse.errors import Interrupted, LseError, UsageError, from_os_error, unexpected
+
+_BEFORE_THE_COMMAND = {
+    "--data-dir": "--data-dir PATH",
+    "--archive-dir": "--archive-dir PATH",
+    "--state-dir": "--state-dir PATH",
+    "--target": "--target TARGET",
+    "--verbose": "--verbose",
+    "-v": "-v",
+}
+"""The options of `lse` itself, which people write behind a command, with what they take."""
 
 
 def main() -> None:
@@ -52,6 +60,8 @@ def _run() -> int:
 
 
 def _translate(error: Exception) -> LseError:
+    from typer import Abort  # takes a while, in which an interrupt is to find `main`
+
     if isinstance(error, LseError):
         return error
     if isinstance(error, OSError):
@@ -59,6 +69,10 @@ def _translate(error: Exception) -> LseError:
     if isinstance(error, Abort):
         return Interrupted("Stopped; nothing was changed.")
     if say := getattr(error, "format_message", None):  # how Typer's parser marks what a user may put right
+        option = getattr(error, "option_name", None)
+        if option in _BEFORE_THE_COMMAND:
+            hint = f"lse {_BEFORE_THE_COMMAND[option]} COMMAND ..."
+            return UsageError(f"{option} stands before the command.", hint=hint)
         return UsageError(say(), hint="`--help` after a command shows what it takes.")
     return unexpected(error)
 

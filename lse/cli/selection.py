@@ -78,13 +78,25 @@ def days(
             return chosen
         case (None, None, None, str()):
             return Days(today - timedelta(days=number_of_days(last)), today - timedelta(days=1))
-    raise _no_day()
+    raise _no_day(date, start_date, end_date, last)
 
 
-def _no_day() -> UsageError:
-    return UsageError(
-        "Give the day, or a range of days.", hint="--date D, or --start-date D --end-date D, or --last 7d."
-    )
+def _no_day(
+    date: str | None = None,
+    start_date: str | None = None,
+    end_date: str | None = None,
+    last: str | None = None,
+) -> UsageError:
+    options = {"--date": date, "--start-date": start_date, "--end-date": end_date, "--last": last}
+    given = [name for name, value in options.items() if value is not None]
+    match given:
+        case []:
+            problem = "Give the day, or a range of days."
+        case ["--start-date"] | ["--end-date"]:
+            problem = f"{given[0]} is only one end of a range of days."
+        case _:
+            problem = f"{' and '.join(given)} do not go together."
+    return UsageError(problem, hint="--date D, or --start-date D --end-date D, or --last 7d.")
 
 
 def may_select(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from lse.cli import _translate
 from lse.cli.app import app
 from lse.errors import UsageError
 
@@ -49,3 +50,26 @@ def test_what_may_be_repeated_and_flags_are_not_refused() -> None:
 )
 def test_the_hint_for_a_number_of_days_fits_each_option(arguments: str) -> None:
     assert refusal(*arguments.split()).hint == "Write it as 7d, for seven days."
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ("", "Give the day, or a range of days."),
+        ("--start-date 2025-09-13", "--start-date is only one end of a range of days."),
+        ("--end-date 2025-09-13", "--end-date is only one end of a range of days."),
+        ("--date 2025-09-13 --last 7d", "--date and --last do not go together."),
+    ],
+)
+def test_what_is_wrong_with_the_days_is_said(days: str, said: str) -> None:
+    assert refusal("archive", "zip", "-p", "a", *days.split()).message == said
+
+
+@pytest.mark.parametrize("option", ["--data-dir x", "--archive-dir x", "--state-dir x", "--target x", "-v"])
+def test_an_option_of_lse_itself_behind_the_command_is_told_its_place(option: str) -> None:
+    name = option.split()[0]
+    with pytest.raises(Exception, match=f"No such option: {name}") as refused:
+        app(["archive", "zip", *option.split()], standalone_mode=False)
+    told = _translate(refused.value)
+    assert told.message == f"{name} stands before the command."
+    assert told.hint.startswith(f"lse {name} ")
