@@ -7,17 +7,17 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from psycopg import Error as PsycopgError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import SchemaItem
 
 from lse.errors import UsageError
-from lse.store.connection import connect, translate
+from lse.store.connection import connect, deadline, translate
 from lse.store.queries import QUERIES
 from lse.store.revisions import check, check_known, current, head, is_known, migrations_folder
 from lse.store.search_index import PREFIX
@@ -28,6 +28,9 @@ _PARTITION = re.compile(r"runs_\d{4}_\d{2}")
 
 _MIGRATION_TIMEOUT = 3600.0
 """Seconds one statement of a migration may take: rewriting a table of 50 million runs takes that long."""
+
+_DEADLINE = 6 * _MIGRATION_TIMEOUT
+"""Seconds for all statements of a call; a server that stalls is left then."""
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -99,13 +102,17 @@ def transaction(url: str) -> Iterator[sa.Connection]:
         hide_parameters=True,
     )
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection, deadline(_driver(connection), _DEADLINE), connection.begin():
             connection.execute(sa.text(QUERIES["lock_migrations"].decode()))
             yield connection
     except sa.exc.DBAPIError as error:
-        if isinstance(error.orig, PsycopgError):
+        if isinstance(error.orig, psycopg.Error):
             raise translate(error.orig) from None
         raise
+
+
+def _driver(connection: sa.Connection) -> psycopg.Connection[Any]:
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
 def _config(connection: sa.Connection) -> Config:
