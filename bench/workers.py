@@ -3,8 +3,9 @@
 So many project days are swept against the local LangSmith, into a Postgres that all workers share: by plain
 processes, and by flow runs of as many Prefect workers under a running server. What the flow runs take longer
 is the cost of orchestration, in seconds of each worker, and what they compute more, in seconds of a
-processor: that of the server included, but not what it and the workers take when nothing runs. With `--limits`, LangSmith refuses what exceeds its published rates of
-v1: the figures are then how many requests were refused, and how much of the rate for pages was used.
+processor: that of the server included, but not what it and the workers take when nothing runs. With
+`--limits`, LangSmith refuses what exceeds its published rates of v1: the figures are then how many requests
+were refused, and how much of the rate for pages was used.
 """
 
 import argparse

@@ -42,5 +42,5 @@ def _print(each: "Failures") -> None:
     print_line(f"{each.fingerprint}  {each.step:<7} {each.count:>5,} times  {state:<6}  {each.message}")
     print_line(
         f"            {each.days:,} project days in {each.origins:,} runs; first {each.first:%Y-%m-%d %H:%M},"
-        f" last {each.last:%Y-%m-%d %H:%M} UTC, of {each.last_day}"
+        f" last {each.last:%Y-%m-%d %H:%M} UTC, of {each.last_day} in run {each.last_origin}"
     )

@@ -84,6 +84,8 @@ class Failures:
     last: datetime
     last_day: str
     """The project day of the last one"""
+    last_origin: UUID | None
+    """The flow run, or the command, of the last one"""
     origins: int
     """In how many flow runs or commands"""
     message: str

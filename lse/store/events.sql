@@ -51,6 +51,7 @@ select coalesce(fingerprint, '') as fingerprint, step,
        count(*) as count, count(distinct (project, run_date)) as days,
        min(at) as first, max(at) as last,
        (array_agg(project || '/' || run_date order by id desc))[1] as last_day,
+       (array_agg(origin order by id desc))[1] as last_origin,
        count(distinct origin) as origins,
        coalesce((array_agg(message order by id desc))[1], '') as message,
        bool_and(solved) as solved

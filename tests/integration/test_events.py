@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -83,11 +84,13 @@ def test_who_follows_sees_each_event_once_also_of_transactions_that_end_late(
 
 
 def test_failures_that_say_the_same_are_one_group_and_solved_when_each_day_is(
-    store: Store, events: Events
+    store: Store, events: Events, database_url: str
 ) -> None:
     days = [ProjectDay("chat", date(2026, 1, number)) for number in (1, 2, 3)]
+    flow_run = uuid4()
     for number, day in enumerate(days):
-        store.record(day, failed_step="upload", failure=f"Drive answered 503 after {number + 3} attempts.")
+        said = f"Drive answered 503 after {number + 3} attempts."
+        Store(database_url, flow_run).record(day, failed_step="upload", failure=said)
     store.record(days[0], failed_step="load", failure="No database.")
     store.record(days[0], loaded_at=NOW, loaded_runs=1)
 
@@ -99,6 +102,7 @@ def test_failures_that_say_the_same_are_one_group_and_solved_when_each_day_is(
         "chat/2026-01-03",
         False,
     )
+    assert (first.origins, first.last_origin) == (1, flow_run)
     assert (second.step, second.count, second.solved) == ("load", 1, True)
 
 
