@@ -10,24 +10,22 @@ quarantined.
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
-from msgspec import Struct
 from psycopg import errors, sql
-from psycopg.abc import Buffer
-from psycopg.copy import LibpqWriter
 
-from lse.models import ProjectDay, RawFeedback, RawRun, Trace, UnreadableRun, content_digest, content_hash
+from lse.models import ProjectDay, RawFeedback, Trace, UnreadableRun, content_hash
+from lse.store.batch import Batch, Item, Key, key_of, parts_of
 from lse.store.binary import HEADER, RUN_COLUMNS, TRAILER
 from lse.store.connection import deadline
 from lse.store.events import write_ledger_events
 from lse.store.ledger import write_entry
+from lse.store.patient_writer import PatientWriter
 from lse.store.queries import QUERIES
 from lse.store.rows import feedback_values, run_row
 
@@ -40,9 +38,6 @@ BATCH_RUNS = 2_000
 
 BATCH_DEADLINE = 900.0
 """Seconds for one batch, halving included; a healthy one takes a fraction of a second."""
-
-_BATCH_BYTES = 2**24
-"""A batch also ends at this many bytes of text, so that large runs do not fill the memory."""
 
 _BLOCK_BYTES = 2**16
 """Rows are handed to the client library in blocks of this size: a third of what a socket holds, so that the
@@ -94,71 +89,7 @@ class LoadResult:
         return self.inserted + self.updated + self.unchanged + self.kept
 
 
-class _Item(Struct, gc=False):
-    """A run on its way into the store."""
-
-    raw: RawRun
-    digest: bytes
-
-
-_Key = bytes
-"""What a run is known by: trace id and run id, 16 bytes each."""
-
-Loaded = TypeVar("Loaded", _Item, RawFeedback)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Runs, each once, and feedback; read as far as they were asked for."""
-
-    source: Iterator[RawRun | RawFeedback]
-    most_runs: int
-    runs: dict[_Key, _Item] = field(default_factory=dict)
-    feedback: list[RawFeedback] = field(default_factory=list)
-    read: int = 0
-    """Runs read, repetitions included."""
-    size: int = 0
-    """Bytes of text."""
-
-    def read_on(self) -> Iterator[_Item]:
-        """The runs until the batch is full, each as it is read.
-
-        Of a run that comes twice `runs` holds the last, but never an unfinished one after a finished one.
-        """
-        for part in self.source:
-            if isinstance(part, RawFeedback):
-                self.feedback.append(part)
-                continue
-            item = _Item(part, content_digest(part.text))
-            key = _key(part)
-            earlier = self.runs.get(key)
-            if earlier is None or part.ended or not earlier.raw.ended:
-                self.runs[key] = item
-            self.read += 1
-            self.size += len(part.text)
-            yield item
-            if self.is_full:
-                return
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there may be more to read, in another batch."""
-        return self.read >= self.most_runs or self.size >= _BATCH_BYTES
-
-    @property
-    def repeats(self) -> bool:
-        """Whether a run came twice."""
-        return len(self.runs) < self.read
-
-
-def _parts(traces: Iterable[Trace]) -> Iterator[RawRun | RawFeedback]:
-    for trace in traces:
-        yield from trace.feedback
-        yield from trace.runs
-
-
-def _key(run: RawRun) -> _Key:
-    return run.trace_id.bytes + run.id.bytes
+Loaded = TypeVar("Loaded", Item, RawFeedback)
 
 
 class _Stored(NamedTuple):
@@ -183,13 +114,13 @@ def load(
 ) -> LoadResult:
     """Load `traces` in one transaction, which the caller commits; the ledger is written last."""
     loading = _Loading(connection, day, overwrite)
-    source = _parts(traces)
+    source = parts_of(traces)
     with deadline(connection, BATCH_DEADLINE):
         connection.execute(QUERIES["lock_load"], {"day": str(day)})
         is_first = loading.is_first()
     batch = None
     while batch is None or batch.is_full:
-        batch = _Batch(source, batch_runs)
+        batch = Batch(source, batch_runs)
         with deadline(connection, BATCH_DEADLINE):
             loading.batch(batch, is_first)
         if progress is not None:
@@ -225,7 +156,7 @@ class _Loading:
         [(has_rows,)] = self._connection.execute(QUERIES["day_has_rows"], key)
         return not has_rows
 
-    def batch(self, batch: _Batch, is_first: bool) -> None:
+    def batch(self, batch: Batch, is_first: bool) -> None:
         """Read a batch and load it; `is_first` says that the store should hold none of its runs."""
         began, before = time.monotonic(), dict(self._counts)
         if not (is_first and self._copy_as_read(batch)):
@@ -239,7 +170,7 @@ class _Loading:
             "%s: %d runs, %.1f MB in %.2f s: %s", self._day, batch.read, batch.size / 1e6, seconds, done
         )
 
-    def _copy_as_read(self, batch: _Batch) -> bool:
+    def _copy_as_read(self, batch: Batch) -> bool:
         """Send the runs of `batch` while they are read; whether that was all there is to do with them.
 
         Else nothing is written: a run came twice, stands on another day, or was refused.
@@ -257,12 +188,12 @@ class _Loading:
         self._counts["inserted"] += sent if as_hoped else 0
         return as_hoped
 
-    def _stand_elsewhere(self, batch: _Batch) -> bool:
+    def _stand_elsewhere(self, batch: Batch) -> bool:
         parameters = {"trace_ids": _trace_ids(batch.runs), "run_date": self._day.day}
         [(elsewhere,)] = self._connection.execute(QUERIES["stand_elsewhere"], parameters)
         return bool(elsewhere)
 
-    def _runs(self, items: dict[_Key, _Item]) -> None:
+    def _runs(self, items: dict[Key, Item]) -> None:
         here, elsewhere = self._known(items)
         held_back = {
             key for key, stored in elsewhere.items() if stored.ended and not items[key].raw.ended
@@ -278,13 +209,13 @@ class _Loading:
         self._counts["inserted"] += self._put(fresh, self._copy)
         self._counts["updated"] += self._put(changed, self._upsert)
 
-    def _is_changed(self, item: _Item, stored: _Stored) -> bool:
+    def _is_changed(self, item: Item, stored: _Stored) -> bool:
         return self._overwrite or (stored.hash, stored.project) != (item.digest, self._day.project)
 
-    def _known(self, items: dict[_Key, _Item]) -> tuple[dict[_Key, _Stored], dict[_Key, _Stored]]:
+    def _known(self, items: dict[Key, Item]) -> tuple[dict[Key, _Stored], dict[Key, _Stored]]:
         """What the store holds of these runs on this day, and what on another."""
-        here: dict[_Key, _Stored] = {}
-        elsewhere: dict[_Key, _Stored] = {}
+        here: dict[Key, _Stored] = {}
+        elsewhere: dict[Key, _Stored] = {}
         parameters = {"trace_ids": _trace_ids(items)}
         for key, *rest in self._connection.execute(QUERIES["known_runs"], parameters, binary=True):
             stored = _Stored(*rest)
@@ -292,7 +223,7 @@ class _Loading:
                 (here if stored.day == self._day.day else elsewhere)[key] = stored
         return here, elsewhere
 
-    def _move(self, elsewhere: dict[_Key, _Stored]) -> None:
+    def _move(self, elsewhere: dict[Key, _Stored]) -> None:
         """Make room for runs that stand on another day than the one their trace belongs to."""
         if not elsewhere:
             return
@@ -349,15 +280,15 @@ class _Loading:
         middle = len(items) // 2
         return self._put(items[:middle], write) + self._put(items[middle:], write)
 
-    def _look_again(self, items: Sequence[_Item]) -> int:
+    def _look_again(self, items: Sequence[Item]) -> int:
         """Somebody else loaded some of these meanwhile, for another project: they are known by now."""
-        self._runs({_key(item.raw): item for item in items})
+        self._runs({key_of(item.raw): item for item in items})
         return 0  # counted already
 
-    def _copy(self, items: Sequence[_Item]) -> int:
+    def _copy(self, items: Sequence[Item]) -> int:
         return self._send(items, _COPY_RUNS)
 
-    def _upsert(self, items: Sequence[_Item]) -> int:
+    def _upsert(self, items: Sequence[Item]) -> int:
         self._connection.execute(QUERIES["create_incoming"])
         self._connection.execute(QUERIES["empty_incoming"])
         sent = self._send(items, _COPY_INCOMING)
@@ -367,12 +298,12 @@ class _Loading:
         self._counts["kept"] += sent - written
         return written
 
-    def _send(self, items: Iterable[_Item], statement: sql.Composed) -> int:
+    def _send(self, items: Iterable[Item], statement: sql.Composed) -> int:
         """Copy `items`, each encoded when its turn comes: the server works on those before."""
         unreadable = []
         sent = 0
         cursor = self._connection.cursor()
-        with cursor, cursor.copy(statement, writer=_PatientWriter(cursor)) as copy:
+        with cursor, cursor.copy(statement, writer=PatientWriter(cursor)) as copy:
             block, size = [HEADER], 0
             for item in items:
                 try:
@@ -402,8 +333,8 @@ class _Loading:
             cursor.executemany(QUERIES["upsert_feedback"], readable)
         return len(readable)
 
-    def _quarantine(self, item: _Item | RawFeedback, reason: str) -> None:
-        if isinstance(item, _Item):
+    def _quarantine(self, item: Item | RawFeedback, reason: str) -> None:
+        if isinstance(item, Item):
             self.quarantine(item.raw.text, reason, item.raw.id, item.raw.trace_id)
         else:
             self.quarantine(item.text, f"feedback {item.id}: {reason}", item.run_id)
@@ -426,32 +357,7 @@ class _Loading:
         self._connection.execute(QUERIES["quarantine"], parameters)
 
 
-class _PatientWriter(LibpqWriter):
-    """Keeps what the socket does not take yet, a whole batch if need be, and waits for it at the end only.
-
-    psycopg waits for an empty socket every so often; the server then waits in its turn (measured: 85
-    microseconds a run instead of 60). libpq could keep it as well, but moves all of it with each call.
-    """
-
-    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
-        super().__init__(cursor, flush_threshold=2 * _BATCH_BYTES)
-        self._kept: deque[Buffer] = deque()
-
-    def write(self, data: Buffer) -> None:
-        """Send `data`, or what was kept before, as far as the socket takes it."""
-        self._kept.append(data)
-        while self._kept and self.connection.pgconn.flush() == 0:
-            super().write(self._kept.popleft())
-
-    def finish(self, exc: BaseException | None = None) -> None:
-        """Send the rest and wait for the server's answer."""
-        self.flush_threshold = 0
-        while self._kept and exc is None:
-            super().write(self._kept.popleft())
-        super().finish(exc)
-
-
-def _trace_ids(items: dict[_Key, _Item]) -> list[UUID]:
+def _trace_ids(items: dict[Key, Item]) -> list[UUID]:
     return list({item.raw.trace_id for item in items.values()})
 
 
