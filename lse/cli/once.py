@@ -38,10 +38,8 @@ def _refuse_repeated(command: TyperCommand | TyperGroup, ctx: Context, args: lis
     ]
     for option, values in zip(single, _all_values(command, ctx, args, single), strict=True):
         if len(values) > 1:
-            name = max(option.opts, key=len)
-            raise UsageError(
-                f"{name} is given {len(values)} times: {', '.join(map(str, values))}.", hint="Give it once."
-            )
+            given = ", ".join(map(str, values))
+            raise UsageError(f"{option.opts[0]} is given {len(values)} times: {given}.", hint="Give it once.")
 
 
 def _all_values(

@@ -41,7 +41,7 @@ def test_one_trace_comes_back_by_its_id_alone(swept: Lse) -> None:
     name = next(name for name in names(folder) if name.endswith(".json"))
     content = (folder / name).read_bytes()
     shutil.rmtree(folder)
-    done = swept("archive", "restore", "--project", PROJECT, "--trace", name[7:-5])
+    done = swept("archive", "restore", "--trace", name[7:-5])
     assert (done.code, done.err) == (0, "")
     assert (folder / name).read_bytes() == content
     assert [other for other in names(folder) if other.endswith(".json")] == [name]
@@ -50,8 +50,8 @@ def test_one_trace_comes_back_by_its_id_alone(swept: Lse) -> None:
     lost = swept("archive", "restore", "--project", PROJECT, "--trace", unknown)
     assert (lost.code, lost.out) == (2, "")
     assert lost.err.splitlines() == [
-        f"lse: Trace {unknown} is in the store on no day, so its day must be given.",
-        "     Add --date D.",
+        f"lse: Trace {unknown} is neither in the store nor in an archive on this machine.",
+        "     Name its day, and the target is asked: --project P --date D.",
     ]
     assert swept("archive", "restore", *DAY, "--trace", unknown).code == 2
     assert swept("archive", "restore", *DAY, "--trace", "nonsense").code == 2

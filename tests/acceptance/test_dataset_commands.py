@@ -46,7 +46,7 @@ def test_a_dataset_is_built_listed_shown_and_compared(ready: Lse) -> None:
     assert done.json["content_sha256"] == hashlib.sha256(text).hexdigest()
     assert "5 traces considered, 5 kept" in done.err
 
-    again = create(ready, "--eval-type", "asked", "--output", "again.jsonl")
+    again = ready("eval", "create-dataset", *DAY, "--eval-type", "asked", "--output", "again.jsonl")
     assert again.code == 0
     assert (ready.folder / "again.jsonl").read_bytes() == text
 
