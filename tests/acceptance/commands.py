@@ -11,7 +11,7 @@ import pkgutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -89,18 +89,31 @@ def _started(arguments: tuple[str, ...], folder: Path, environment: dict[str, st
 
 def _forked(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], timeout: float) -> Answer:
     with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-        process = _FORKS.Process(target=_become, args=(arguments, folder, environment, out.name, err.name))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(["lse", *arguments], timeout, out.read(), err.read())
-        return Answer(process.exitcode, out.read().decode(), err.read().decode())
+        code = exit_code_of(arguments, folder, environment, out.name, err.name, timeout)
+        return Answer(code, out.read().decode(), err.read().decode())
+
+
+def exit_code_of(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    out: str,
+    err: str,
+    timeout: float = 120,
+) -> int:
+    """Run `lse` in a forked process that appends to the files `out` and `err`, which may be one."""
+    process = _FORKS.Process(target=_become, args=(arguments, folder, environment, out, err))
+    process.start()
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise subprocess.TimeoutExpired(["lse", *arguments], timeout)
+    return process.exitcode
 
 
 def _become(
-    arguments: tuple[str, ...], folder: Path, environment: dict[str, str], out: str, err: str
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], out: str, err: str
 ) -> None:
     """Be `lse` with these arguments from here on, as far as the process can tell."""
     for descriptor, name in ((1, out), (2, err)):

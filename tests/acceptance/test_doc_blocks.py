@@ -12,12 +12,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from commands import exit_code_of
 
 from lse.archive.identity import identify_run
 from lse.archive.trace_file import make_trace
@@ -92,20 +94,25 @@ def settings(sandbox: Sandbox, database_url: str, tmp_path: Path) -> dict[str, s
     }
 
 
-def run(command: str, folder: Path, settings: dict[str, str]) -> tuple[int, str]:
+def run(command: str, folder: Path, settings: dict[str, str], *, installed: bool) -> tuple[int, str]:
     """Run one line of a page; its exit code and what a terminal would show."""
     words = shlex.split(command)
-    given = dict(word.split("=", 1) for word in words[: words.index("lse")])
-    done = subprocess.run(
-        words[words.index("lse") :],
-        cwd=folder,
-        env=settings | given,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=120,
-    )
-    return done.returncode, done.stdout.decode()
+    program = words.index("lse")
+    environment = settings | dict(word.split("=", 1) for word in words[:program])
+    with tempfile.NamedTemporaryFile() as shown:
+        if installed:
+            code = subprocess.run(
+                words[program:],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=shown,
+                stderr=subprocess.STDOUT,
+                timeout=120,
+            ).returncode
+        else:
+            code = exit_code_of(words[program + 1 :], folder, environment, shown.name, shown.name)
+        return code, Path(shown.name).read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -116,7 +123,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, settings: dict[str, str],
             continue
         lines = commands(body)
         for number, (command, shown) in enumerate(lines, 1):
-            code, said = run(command, tmp_path, settings)
+            code, said = run(command, tmp_path, settings, installed=page.name == "README.md")
             assert code == (int(value) if number == len(lines) else 0), f"$ {command}\n{said}"
             assert not shown or pattern(shown).fullmatch(said), f"$ {command}\n{said}\nshown:\n{shown}"
 
