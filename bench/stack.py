@@ -97,7 +97,7 @@ class Stack:
             env=self.environment,
             stdout=subprocess.DEVNULL,
             check=True,
-            timeout=120,
+            timeout=600,
         )
 
     def computed(self) -> float:
