@@ -95,11 +95,20 @@ order by changed_xid, run_id, run_date, trace_id
 limit %(limit)s
 
 -- name: runs_with_feedback
--- The runs of a project day, those of a trace together, each with the feedback on it. Read along the index on
--- (project, run_date, trace_id); a join in place of the inner query would have every run sorted first.
-select trace_id::text, run_id::text, (extract(epoch from start_time) * 1000000)::bigint, data::text,
+-- The runs of a project day, those of a trace together, each with the feedback on it. Only ids are sorted: rows
+-- with their payloads would be sorted on disk, which is why neither inner query may become a join.
+select key.trace_id::text, key.run_id::text, (extract(epoch from run.start_time) * 1000000)::bigint,
+       run.data::text,
        (select jsonb_agg(feedback.data)::text from feedback
-        where feedback.run_date = runs.run_date and feedback.run_id = runs.run_id)
-from runs
-where project = %(project)s and run_date = %(run_date)s
-order by runs.trace_id
+        where feedback.run_date = key.run_date and feedback.run_id = key.run_id)
+from (
+    select trace_id, run_id, run_date from runs
+    where project = %(project)s and run_date = %(run_date)s
+    order by trace_id
+) as key
+cross join lateral (
+    select start_time, data from runs
+    where (trace_id, run_id, run_date) = (key.trace_id, key.run_id, key.run_date)
+    offset 0
+) as run
+order by key.trace_id
