@@ -82,9 +82,9 @@ class Stack:
         return process
 
     def start_server(self) -> subprocess.Popen[bytes]:
-        """The server, once it answers. Raises `TemporaryError` when it does not within two minutes."""
+        """The server, once it answers. Raises `TemporaryError` when it does not within ten minutes."""
         server = self.start("server", "start", "--host", "127.0.0.1")
-        until(lambda: self._answers() or server.poll() is not None, 120)
+        until(lambda: self._answers() or server.poll() is not None, 600)
         if server.poll() is not None:
             raise TemporaryError(f"The Prefect server ended: {self.log.read_text()[-2000:]}")
         return server
