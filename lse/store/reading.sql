@@ -15,8 +15,8 @@ model, prompt_tokens, completion_tokens, total_tokens, total_cost, tags, error
                     || left(coalesce(data ->> 'outputs', ''), 1000), '\n', ' '), '\t', ' '))
 
 -- name: runs_of_day
--- A page of a project day, in the order of the index on (project, run_date, trace_id): each page costs the same,
--- however far it is from the first. A filter that is null does not filter; no limit reads all.
+-- A page of a project day, in the order of the primary key: each page costs the same, however far it is from the
+-- first. A filter that is null does not filter; no limit reads all.
 select $columns from runs
 where project = %(project)s and run_date = %(run_date)s
   and (%(trace_id)s::uuid is null or (trace_id, run_id) > (%(trace_id)s, %(run_id)s))

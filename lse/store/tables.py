@@ -66,7 +66,6 @@ class RunRow(SQLModel, table=True):
     __table_args__ = (
         _check("runs", "id", "run_id"),
         _check("runs", "trace_id", "trace_id"),
-        sa.PrimaryKeyConstraint("trace_id", "run_id", "run_date", name="runs_pkey"),
         sa.Index("runs_project_day", "project", "run_date"),
         sa.Index(
             "runs_failed",
@@ -76,6 +75,7 @@ class RunRow(SQLModel, table=True):
             postgresql_include=["trace_id", "run_id", "start_time", "run_type", "status", "error"],
             postgresql_where=sa.text(FAILED),
         ),
+        sa.Index("runs_trace", "trace_id"),
         sa.Index("runs_start_time", "start_time", postgresql_using="brin"),
         sa.Index("runs_changed", "changed_xid", "run_id"),
         {"postgresql_partition_by": "RANGE (run_date)"},

@@ -91,6 +91,7 @@ def test_a_missing_index_is_named_and_so_are_the_statements_it_served(loaded_url
     execute(
         loaded_url,
         "drop index runs_project_day",
+        "drop index runs_trace",
         "alter table runs drop constraint runs_pkey",
     )
     found = {(f.check, f.item): f for f in diagnose(loaded_url, QUERIES) if f.severity == "mend"}
@@ -115,6 +116,7 @@ def test_every_index_can_be_made_again_as_the_doctor_says(loaded_url: str) -> No
         "runs_pkey",
         "runs_project_day",
         "runs_start_time",
+        "runs_trace",
     ]
     execute(loaded_url, *(statements[name] for name in missing))
     assert [f for f in diagnose(loaded_url, QUERIES) if f.severity == "mend"] == []
