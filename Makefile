@@ -37,7 +37,7 @@ demo: $(READY)  ## The main job on a local LangSmith and Drive: fetch, pack, upl
 test: $(READY)  ## All tests; those of tests/unit first and measured: 100 % of all branches where a mistake costs data
 	@$(PYTEST) --cov --cov-report= $(MEASURED)
 	@$(BIN)/coverage report --fail-under=100 --show-missing --include="$(WHOLLY)"
-	@$(PYTEST) $(MEASURED:%=--ignore=%)
+	@$(PYTEST) $(MEASURED:%=--deselect=%)
 
 coverage: $(READY)  ## The same tests, all measured: 95 % of all branches, 100 % where a mistake costs data
 	@$(PYTEST) --cov --cov-report=
