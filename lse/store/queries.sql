@@ -54,10 +54,8 @@ from runs
 where trace_id = any(%(trace_ids)s)
 
 -- name: stand_elsewhere
--- Whether runs of the traces of a batch stand on another day than the one they were just written to. By
--- bounds, which the primary key answers.
-select exists (select from runs where trace_id = any(%(trace_ids)s) and run_date < %(run_date)s)
-    or exists (select from runs where trace_id = any(%(trace_ids)s) and run_date > %(run_date)s)
+-- Whether runs of the traces of a batch stand on another day than the one they were just written to.
+select exists (select from runs where trace_id = any(%(trace_ids)s) and run_date <> %(run_date)s)
 
 -- name: move_runs
 -- A run stands once: when its trace turns out to belong to another day, what was loaded before becomes a
