@@ -101,7 +101,7 @@ def store(database_url: str) -> Store:
 
 def forget_power_cuts(url: str) -> None:
     """Let the server flush nothing to the disk either."""
-    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+    for setting in ("fsync", "full_page_writes"):
         _admin(url, "alter system set {} = off", setting)
     _admin(url, "select pg_reload_conf()")
 
