@@ -3,9 +3,9 @@
     python deployments/apply.py [--prune] [--at-once N] [--notify TYPE/NAME]
 
 `prefect.yaml` is the source of the deployments; here is what it cannot hold: the work pool, a limit over all
-flow runs, and automations for runs that fail, are late, get stuck, or die without a word. Repeating it
-changes nothing. With `--prune`, deployments and automations of `lse` that are declared no more are deleted;
-Prefect itself leaves them, and their schedules, for ever.
+flow runs, and automations for runs that fail, are late, get stuck, die without a word, or never begin.
+Repeating it changes nothing. With `--prune`, deployments and automations of `lse` that are declared no more
+are deleted; Prefect itself leaves them, and their schedules, for ever.
 """
 
 import argparse
@@ -42,6 +42,10 @@ _ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crash
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _SILENCE = timedelta(seconds=90)
 """A run sends a heartbeat every 30 s (`prefect.yaml`); after three that are missing it is dead."""
+_TAKEN = {f"prefect.flow-run.{state}" for state in ("Pending", "Submitting", "InfrastructurePending")}
+_BEGUN = {f"prefect.flow-run.{state}" for state in ("Running", "AwaitingConcurrencySlot", "AwaitingRetry")}
+_START = timedelta(minutes=5)
+"""A run that a worker took runs within seconds, on a busy machine within a minute (measured)."""
 _STUCK = timedelta(hours=12)
 """Longer than a night's sweep takes; a backfill says so once more when it goes on."""
 
@@ -74,12 +78,6 @@ def declared() -> list[dict[str, Any]]:
 
 def automations(told: list[ActionTypes]) -> list[AutomationCore]:
     """The automations; `told` is what is done to let people know."""
-    crashed = ChangeFlowRunState(
-        name=None,
-        state=StateType.CRASHED,
-        force=False,
-        message="No heartbeat: its process, worker or machine is gone.",
-    )
     return [
         _automation(
             "lse: failed run", {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed")}, told
@@ -95,9 +93,20 @@ def automations(told: list[ActionTypes]) -> list[AutomationCore]:
             name="lse: dead run",
             tags=["lse"],
             trigger=_absence(after={_HEARTBEAT}, expect={_HEARTBEAT, *_ENDS}, within=_SILENCE),
-            actions=[crashed],
+            actions=[_crash("No heartbeat: its process, worker or machine is gone.")],
+        ),
+        # It never had a heartbeat, and holds its place in the deployment's limit for ever.
+        AutomationCore(
+            name="lse: lost run",
+            tags=["lse"],
+            trigger=_absence(after=_TAKEN, expect={*_BEGUN, *_ENDS}, within=_START),
+            actions=[_crash("It never began: the worker that took it, or its machine, is gone.")],
         ),
     ]
+
+
+def _crash(message: str) -> ChangeFlowRunState:
+    return ChangeFlowRunState(name=None, state=StateType.CRASHED, force=False, message=message)
 
 
 def _automation(name: str, expect: set[str], actions: list[ActionTypes]) -> AutomationCore:

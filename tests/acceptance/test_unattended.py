@@ -62,7 +62,7 @@ def test_deployments_run_by_hand_and_by_schedule_and_kills_cost_nothing_but_time
         worker = running.start(*WORKER)
         list(first)
         assert {each.name for each in client.read_automations()} == {
-            f"lse: {kind} run" for kind in ("failed", "late", "stuck", "dead")
+            f"lse: {kind} run" for kind in ("failed", "late", "stuck", "dead", "lost")
         }
         day = client.read_deployment_by_name("full-sweep/day").id
 

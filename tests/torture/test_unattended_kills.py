@@ -131,7 +131,7 @@ class Team:
         until(lambda: any(run.state_name not in ("Scheduled", "Late") for run in self._since(begin)))
 
     def _completed(self, begin: datetime) -> None:
-        until(lambda: any(run.state_name == "Completed" for run in self._since(begin)), 300)
+        until(lambda: any(run.state_name == "Completed" for run in self._since(begin)), 900)
 
     def _since(self, begin: datetime) -> list[Any]:
         """The scheduled runs that were due after `begin`."""
@@ -170,7 +170,7 @@ def test_after_a_kill_the_next_scheduled_run_leaves_what_a_quiet_one_leaves(
                 team.killed(machine, kill)
                 different = differences(golden, machine.left())
             assert not different, "\n".join([*different, f"Again: make torture REPLAY='unattended {kill}'"])
-        until(team.marked_dead, 240)
+        until(team.marked_dead, 600)
 
 
 def environment_of(machine: Machine) -> dict[str, str]:
