@@ -5,10 +5,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
-from lse.datasets import DatedRuns, Example, NoExamples, Recipe
+from lse.datasets import DatedRuns, NoExamples, Recipe
 from lse.datasets._hashing import canonical
 from lse.datasets._mapping import Dropped, Mapper
 from lse.datasets._selection import Entry, entry_of, part_of, select
@@ -102,21 +102,13 @@ class _Intake:
         except Dropped as reason:
             self.dropped[str(reason)] += 1
             return
-        entry = entry_of(example, trace.started, self._recipe.rules)
-        line = canonical(self._mapper.redacted(self._in_its_part(example)).document()) + b"\n"
-        self.entries.append(replace(entry, part=_part(example), offset=self._spool.tell(), size=len(line)))
+        rules = self._recipe.rules
+        if rules.split is not None:
+            example.metadata["dataset_split"] = [part_of(example, rules.split)]
+        line = canonical(self._mapper.redacted(example).document()) + b"\n"
+        offset = self._spool.tell()
         self._spool.write(line)
-
-    def _in_its_part(self, example: Example) -> Example:
-        split = self._recipe.rules.split
-        if split is not None:
-            example.metadata["dataset_split"] = [part_of(example, split)]
-        return example
-
-
-def _part(example: Example) -> str | None:
-    parts: list[str] = example.metadata.get("dataset_split", [])
-    return parts[0] if parts else None
+        self.entries.append(entry_of(example, trace.started, rules, offset=offset, size=len(line)))
 
 
 def _summary(intake: _Intake, kept: list[Entry]) -> Summary:

@@ -1,7 +1,7 @@
 """What people said about a run: whole feedback records, and the verdict in them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lse.datasets import Feedback
@@ -11,8 +11,10 @@ Record = Mapping[str, Any]
 _SHOWN = ("key", "score", "value", "comment", "correction")
 
 
-def records_of(sent: Sequence[Mapping[str, Any]], stats: Any) -> list[dict[str, Any]]:
-    """The records on a run, oldest first, with their source.
+def records_of(
+    sent: Sequence[Mapping[str, Any]], stats: Any, rule: Feedback | None = None
+) -> list[dict[str, Any]]:
+    """The records on a run, oldest first, with their source, and the verdict that `rule` finds in each.
 
     `sent` are LangSmith's records. Runs from before those were archived have `feedback_stats` alone, whose
     comments stand in for the records of a key that has none.
@@ -23,17 +25,14 @@ def records_of(sent: Sequence[Mapping[str, Any]], stats: Any) -> list[dict[str, 
         for key, of_key in sorted(stats.items()):
             if key not in known and isinstance(of_key, dict):
                 found += _from_stats(key, of_key)
+    for record in found:
+        record["verdict"] = verdict_of(record, rule) if rule else None
     return found
 
 
 def verdict_of(record: Record, rule: Feedback) -> str | None:
     """The verdict that `record` says, in capitals; None when it says none that counts."""
-    for text in (
-        _stated(record.get("correction")),
-        _stated(record.get("value")),
-        _in_comment(record.get("comment"), rule.comment_pattern),
-        _from_score(record.get("score"), rule.pass_from),
-    ):
+    for text in _said(record, rule):
         if text and (not rule.verdicts or text.strip().upper() in rule.verdicts):
             return text.strip().upper()
     return None
@@ -47,8 +46,15 @@ def counts(record: Record, rule: Feedback) -> bool:
 def shown(record: Record, run_id: str, rule: Feedback | None) -> dict[str, Any]:
     """What an example's metadata keeps of `record`."""
     kept = {name: record[name] for name in (*_SHOWN, "source") if record.get(name) is not None}
-    verdict = verdict_of(record, rule) if rule and counts(record, rule) else None
-    return {**kept, "run_id": run_id, **({"verdict": verdict} if verdict else {})}
+    verdict = {"verdict": record["verdict"]} if rule and counts(record, rule) and record["verdict"] else {}
+    return {**kept, "run_id": run_id, **verdict}
+
+
+def _said(record: Record, rule: Feedback) -> Iterator[str | None]:
+    yield _stated(record.get("correction"))
+    yield _stated(record.get("value"))
+    yield _in_comment(record.get("comment"), rule.comment_pattern)
+    yield _from_score(record.get("score"), rule.pass_from)
 
 
 def _record(sent: Mapping[str, Any]) -> dict[str, Any]:

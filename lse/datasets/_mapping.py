@@ -1,12 +1,12 @@
 """From a trace to an example, or to the reason why it is none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from lse.datasets import Confidence, Example, Feedback, Field, Recipe
-from lse.datasets._feedback import Record, counts, shown, verdict_of
-from lse.datasets._paths import Path, parse_path
+from lse.datasets._feedback import counts, shown
+from lse.datasets._paths import parse_paths
 from lse.datasets._redaction import redactor
 from lse.datasets._traces import RunDocument, TraceDocument
 from lse.models import ProjectDay
@@ -102,25 +102,21 @@ class _Found:
 
     def about(self, rule: Feedback | None) -> dict[str, Any]:
         """The feedback behind the example, and the names of outputs that no run states."""
-        records = (
-            [
-                shown(record, run.id, rule)
-                for run in self._trace.runs()
-                for record in run.feedback
-                if rule is None or record["key"] == rule.key
-            ]
-            if self._trace.has_feedback()
-            else []
-        )
+        records = [
+            shown(record, run.id, rule)
+            for run in self._trace.judged()
+            for record in run.feedback
+            if rule is None or record["key"] == rule.key
+        ]
         added = {"feedback": records, "defaulted": sorted(self._defaulted), "derived": sorted(self._derived)}
         return {name: values for name, values in added.items() if values}
 
     def _first(self, field: Field) -> Any:
         """The first value of the field's kind, the root's before any other's."""
-        paths = [parse_path(path) for path in field.paths]
+        paths = parse_paths(field.paths)
         for run in self._trace.runs():
             if _is_meant(run, field):
-                for value in _values(run, paths):
+                for value in run.values(paths):
                     if (fitting := _as_kind(value, field.kind)) is not None:
                         self.run_ids.add(run.id)
                         return fitting
@@ -140,14 +136,10 @@ class _Found:
         return value
 
 
-def first_in(trace: TraceDocument, paths: Iterable[str]) -> Any:
+def first_in(trace: TraceDocument, paths: tuple[str, ...]) -> Any:
     """The first value of `paths` in the first run that has one; None when no run has."""
-    parsed = [parse_path(path) for path in paths]
-    return next((value for run in trace.runs() for value in _values(run, parsed)), None)
-
-
-def _values(run: RunDocument, paths: Iterable[Path]) -> Iterable[Any]:
-    return (value for path in paths for value in run.values_at(path))
+    parsed = parse_paths(paths)
+    return next((value for run in trace.runs() for value in run.values(parsed)), None)
 
 
 def _is_meant(run: RunDocument, field: Field) -> bool:
@@ -200,8 +192,6 @@ def _require_root(root: RunDocument, where: RunFilter, statuses: tuple[str, ...]
 
 
 def _require_verdict(trace: TraceDocument, rule: Feedback) -> None:
-    if not trace.has_feedback():
-        raise Dropped(f"no feedback {rule.key}")
     verdict = _verdict(trace, rule)
     if rule.agrees_with:
         decision = first_in(trace, rule.agrees_with)
@@ -212,10 +202,10 @@ def _require_verdict(trace: TraceDocument, rule: Feedback) -> None:
 def _verdict(trace: TraceDocument, rule: Feedback) -> str:
     """What the first run with a verdict says."""
     any_record = False
-    for run in trace.runs():
-        records: list[Record] = [record for record in run.feedback if counts(record, rule)]
+    for run in trace.judged():
+        records = [record for record in run.feedback if counts(record, rule)]
         any_record = any_record or bool(records)
-        verdicts = [verdict for record in records if (verdict := verdict_of(record, rule))]
+        verdicts: list[str] = [record["verdict"] for record in records if record["verdict"]]
         if len(set(verdicts)) > 1 and rule.several == "unanimous":
             raise Dropped("the verdicts disagree")
         if verdicts:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from lse.errors import UsageError
@@ -28,6 +29,12 @@ def parse_path(text: str) -> Path:
     return tuple(steps)
 
 
+@functools.lru_cache(maxsize=1_000)
+def parse_paths(texts: tuple[str, ...]) -> tuple[Path, ...]:
+    """The steps of each of `texts`; raises as `parse_path` does."""
+    return tuple(map(parse_path, texts))
+
+
 def _step(found: re.Match[str]) -> Step:
     if found["at"] is not None:
         return int(found["at"])
@@ -36,7 +43,7 @@ def _step(found: re.Match[str]) -> Step:
     return found["key"] if found["key"] is not None else found["quoted"]
 
 
-def values_at(document: Any, path: Path) -> list[Any]:
+def values_at(document: Any, path: Sequence[Step]) -> list[Any]:
     """Every value that `path` leads to, without nulls; members that `*` stands for in order of their keys."""
     for position, step in enumerate(path):
         if step is None:

@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lse.datasets import Deduplicate, Example, Rules, Sample, Split
 from lse.datasets._hashing import fraction
 from lse.datasets._keys import has, key_of
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What selection knows of an example, and where its bytes are in the spool."""
 
     date: str
@@ -21,9 +20,9 @@ class Entry:
     kept_anyway: bool
     stratum: str | None
     one_of: str | None
-    part: str | None = None
-    offset: int = 0
-    size: int = 0
+    part: str | None
+    offset: int
+    size: int
 
     @property
     def place(self) -> tuple[str, str]:
@@ -36,8 +35,8 @@ class Entry:
         return self.started, self.trace_id
 
 
-def entry_of(example: Example, started: int, rules: Rules) -> Entry:
-    """The keys of `example`, which are taken before anything is redacted."""
+def entry_of(example: Example, started: int, rules: Rules, *, offset: int, size: int) -> Entry:
+    """The keys of `example`, in which nothing is redacted, and the place of its line in the spool."""
     deduplicate, sample = rules.deduplicate, rules.sample
     key = tuple(key_of(example, by) for by in deduplicate.by) if deduplicate else None
     return Entry(
@@ -49,6 +48,9 @@ def entry_of(example: Example, started: int, rules: Rules) -> Entry:
         kept_anyway=bool(sample and sample.keep and has(example, sample.keep)),
         stratum=key_of(example, sample.per) if sample and sample.per else None,
         one_of=key_of(example, sample.one_per) if sample and sample.one_per else None,
+        part=next(iter(example.metadata.get("dataset_split", ())), None),
+        offset=offset,
+        size=size,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from lse.datasets import Feedback, TracedRun
-from lse.datasets._feedback import counts, records_of, verdict_of
+from lse.datasets._feedback import counts, records_of
 from lse.datasets._hashing import exact
 from lse.datasets._paths import Path, values_at
 from lse.models import Run, parse_run
@@ -39,16 +39,18 @@ class RunDocument:
 
     @cached_property
     def feedback(self) -> list[dict[str, Any]]:
-        """The feedback records on this run, oldest first."""
+        """The feedback records on this run, oldest first, each with its verdict."""
+        if not _may_be_judged(self._row):
+            return []
         sent = exact(self._row.feedback) if self._row.feedback else []
-        return records_of(sent, self.member("feedback_stats"))
+        return records_of(sent, self.member("feedback_stats"), self._rule)
 
     @cached_property
     def latest_feedback(self) -> dict[str, Any]:
-        """Of each key the latest record, with its verdict."""
+        """Of each key the latest record."""
         rule = self._rule
         return {
-            record["key"]: {**record, "verdict": verdict_of(record, rule) if rule else None}
+            record["key"]: record
             for record in self.feedback
             if rule is None or record["key"] != rule.key or counts(record, rule)
         }
@@ -61,11 +63,11 @@ class RunDocument:
     def _run(self) -> Run:
         return parse_run(self._row.data.encode())
 
-    def values_at(self, path: Path) -> list[Any]:
-        """What `path` leads to in this run."""
-        first, rest = path[0], path[1:]
-        top = self.latest_feedback if first == "feedback" else self.member(str(first))
-        return values_at(top, rest)
+    def values(self, paths: Iterable[Path]) -> Iterator[Any]:
+        """What `paths` lead to in this run, one path after the other."""
+        for first, *rest in paths:
+            top = self.latest_feedback if first == "feedback" else self.member(str(first))
+            yield from values_at(top, rest)
 
 
 class TraceDocument:
@@ -73,21 +75,18 @@ class TraceDocument:
 
     def __init__(self, trace_id: str, rows: Sequence[TracedRun], rule: Feedback | None = None) -> None:
         self.id = trace_id
-        self._rows = {row.run_id: row for row in rows}
         self._rule = rule
-        row = self._rows.get(trace_id)
+        self._others = {row.run_id: row for row in rows}
+        row = self._others.pop(trace_id, None)
         self.root = RunDocument(row, rule) if row else None
         """The root run; None when it is not archived."""
-
-    @property
-    def started(self) -> int:
+        self.started = row.started if row else 0
         """When the root started, in microseconds since 1970."""
-        return self._rows[self.id].started
 
     @cached_property
     def _children(self) -> list[RunDocument]:
-        others = [RunDocument(row, self._rule) for row in self._rows.values() if row.run_id != self.id]
-        return sorted(others, key=lambda run: (str(run.member("dotted_order") or ""), run.id))
+        runs = [RunDocument(row, self._rule) for row in self._others.values()]
+        return sorted(runs, key=lambda run: (str(run.member("dotted_order") or ""), run.id))
 
     def runs(self) -> Iterator[RunDocument]:
         """The root, then its descendants; those are only read when the root did not suffice."""
@@ -95,11 +94,17 @@ class TraceDocument:
             yield self.root
         yield from self._children
 
-    def has_feedback(self) -> bool:
-        """Whether any run may have feedback; needs no run to be read."""
-        return any(
-            row.feedback or '"comments"' in row.data or '"verdict"' in row.data for row in self._rows.values()
-        )
+    def judged(self) -> Iterator[RunDocument]:
+        """The root, and its descendants when one of them may have feedback; else none of those is read."""
+        if self.root is not None:
+            yield self.root
+        if any(map(_may_be_judged, self._others.values())):
+            yield from self._children
+
+
+def _may_be_judged(row: TracedRun) -> bool:
+    """Whether there may be feedback on a run; takes a fraction of the time of reading it."""
+    return row.feedback is not None or '"comments"' in row.data or '"verdict"' in row.data
 
 
 def traces(rows: Iterable[TracedRun], rule: Feedback | None = None) -> Iterator[TraceDocument]:
