@@ -127,25 +127,24 @@ def _end_of_lines(file: BinaryIO) -> int:
 
 def blocks_of(path: Path) -> Iterator[bytes]:
     """The content of the file at `path`, in blocks."""
-    with path.open("rb", buffering=0) as file:
+    with io.FileIO(path) as file:
         while block := file.read(BLOCK):
             yield block
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The lines in a content that comes in blocks, each with its line break; the last may have none."""
-    parts: list[bytes] = []
+    begun: list[bytes] = []  # the parts of a line that goes on in the next block
     for block in blocks:
-        for line in io.BytesIO(block):
-            if not line.endswith(b"\n"):
-                parts.append(line)
-            elif parts:
-                yield b"".join([*parts, line])
-                parts.clear()
-            else:
-                yield line
-    if parts:
-        yield b"".join(parts)
+        end = block.rfind(b"\n") + 1
+        if end:
+            whole = b"".join([*begun, block[:end]])  # no copy of a block that holds whole lines only
+            begun.clear()
+            yield from io.BytesIO(whole)
+        if end < len(block):
+            begun.append(block[end:])
+    if begun:
+        yield b"".join(begun)
 
 
 def sync_directory(path: Path) -> None:

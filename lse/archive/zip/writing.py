@@ -1,6 +1,7 @@
 """Pack a day's folder: each file is read once, and hashed, checked and deflated on the way."""
 
 import hashlib
+import io
 import os
 import tempfile
 from collections import deque
@@ -24,9 +25,9 @@ from lse.models import ProjectDay
 
 _THREADS = min(os.cpu_count() or 1, 8)
 _BATCH = 2**20  # so many bytes of small files are one task: a task costs about 50 µs (measured)
-_IN_MEMORY = 2**22  # of a file's deflated bytes; what is more waits on disk
+_IN_MEMORY = 2**22  # a larger file's deflated bytes wait on disk
 
-_Batch = list[tuple[FileEntry, Deflated]]
+_Batch = list[tuple[Path, int]]  # files and their sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class _Archive:
 
 def _deflated_files(paths: Iterable[Path], scratch: Path) -> Iterator[tuple[FileEntry, Deflated]]:
     """The files in order; a few threads are a few batches ahead."""
-    waiting: deque[Future[_Batch]] = deque()
+    waiting: deque[Future[list[tuple[FileEntry, Deflated]]]] = deque()
     with ThreadPoolExecutor(_THREADS) as threads:
         for batch in _batches(paths):
             waiting.append(threads.submit(_deflate, batch, scratch))
@@ -137,34 +138,35 @@ def _deflated_files(paths: Iterable[Path], scratch: Path) -> Iterator[tuple[File
             yield from waiting.popleft().result()
 
 
-def _batches(paths: Iterable[Path]) -> Iterator[list[Path]]:
+def _batches(paths: Iterable[Path]) -> Iterator[_Batch]:
     """Neighbours, until they are large enough to be worth a task."""
-    batch: list[Path] = []
-    size = 0
+    batch: _Batch = []
+    total = 0
     for path in paths:
-        batch.append(path)
-        size += path.stat().st_size
-        if size >= _BATCH:
+        size = path.stat().st_size
+        batch.append((path, size))
+        total += size
+        if total >= _BATCH:
             yield batch
-            batch, size = [], 0
+            batch, total = [], 0
     yield batch
 
 
-def _deflate(paths: list[Path], scratch: Path) -> _Batch:
-    batch = []
-    for path in paths:
-        deflated = Deflated(_spool(scratch))
-        batch.append((describe_file(path.name, deflated.passing(blocks_of(path))), deflated))
-    return batch
+def _deflate(batch: _Batch, scratch: Path) -> list[tuple[FileEntry, Deflated]]:
+    files = []
+    for path, size in batch:
+        deflated = Deflated(_scratch(size, scratch))
+        files.append((describe_file(path.name, deflated.passing(blocks_of(path))), deflated))
+    return files
 
 
 def _deflated_manifest(manifest: Manifest, scratch: Path) -> Deflated:
-    deflated = Deflated(_spool(scratch))
-    for _ in deflated.passing([manifests.dump_manifest(manifest)]):
-        pass
+    content = manifests.dump_manifest(manifest)
+    deflated = Deflated(_scratch(len(content), scratch))
+    deque(deflated.passing([content]), maxlen=0)
     return deflated
 
 
-def _spool(scratch: Path) -> "tempfile.SpooledTemporaryFile[bytes]":
-    """In memory while it is small; then on the disk of the zip, since /tmp may be memory too."""
-    return tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(scratch))
+def _scratch(size: int, scratch: Path) -> IO[bytes]:
+    """Room for so many bytes, deflated: for many on the disk of the zip, since /tmp may be memory too."""
+    return io.BytesIO() if size <= _IN_MEMORY else tempfile.TemporaryFile(dir=scratch)
