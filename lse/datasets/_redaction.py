@@ -15,6 +15,7 @@ from typing import Any
 from lse.errors import UsageError
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_LENGTH = 36
 
 # Well-known prefixes of keys, JSON web tokens, and what follows a word that announces a secret.
 _SECRET = re.compile(
@@ -68,9 +69,14 @@ class _Kind:
     """Whether a text can hold it at all; takes a fraction of the time of the pattern."""
 
 
-_SECRET_MARKS = (
-    "k- k_ lsv2_ ghp_ gho_ ghu_ ghs_ ghr_ xox akia aiza eyj bearer password= api_key= token=".split()
-)
+_SECRET_MARKS = {
+    "-": ("k-", "xox"),
+    "_": ("k_", "lsv2_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+    "=": ("=",),
+    "A": ("AKIA", "AIza"),
+    "J": ("eyJ",),
+}
+"""What secrets have in them, below a character of it that most texts do without."""
 _SHORTEST = 6
 """Characters; `a@b.io` is the shortest of all."""
 _SHORTEST_NUMBER = 7
@@ -78,11 +84,10 @@ _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
 def _has_secret_mark(text: str) -> bool:
-    text = text.lower()
-    for mark in _SECRET_MARKS:  # noqa: SIM110 - `any` takes twice the time, and this is asked of every text
-        if mark in text:
+    for character, marks in _SECRET_MARKS.items():
+        if character in text and any(mark in text for mark in marks):
             return True
-    return False
+    return "bearer " in text.lower()
 
 
 @functools.lru_cache(maxsize=2)  # three kinds ask the same of a text
@@ -116,20 +121,20 @@ def redactor(kinds: Sequence[str]) -> Callable[[Any], Any]:
     chosen = [(f"[{name}]", kind) for name, kind in _KINDS.items() if name in kinds]
 
     def text(value: str) -> str:
-        if len(value) < _SHORTEST or _UUID.fullmatch(value):
+        if len(value) < _SHORTEST or (len(value) == _UUID_LENGTH and _UUID.fullmatch(value)):
             return value
         for mark, kind in chosen:
             if kind.possible(value):
                 value = _replaced(value, kind, mark)
         return value
 
-    key = functools.lru_cache(maxsize=10_000)(text)  # there are few, which come with every example
+    short = functools.lru_cache(maxsize=10_000)(text)  # keys, names and verdicts come with every example
 
     def tree(value: Any) -> Any:
         if isinstance(value, str):
-            return text(value)
+            return short(value) if len(value) < _UUID_LENGTH else text(value)
         if isinstance(value, dict):
-            return _with_keys({name: tree(item) for name, item in value.items()}, key)
+            return _with_keys({name: tree(item) for name, item in value.items()}, short)
         if isinstance(value, list):
             return [tree(item) for item in value]
         if isinstance(value, int | Decimal) and not isinstance(value, bool):
