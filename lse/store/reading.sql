@@ -96,8 +96,9 @@ limit %(limit)s
 
 -- name: runs_with_feedback
 -- The runs of a project day, those of a trace together, each with the feedback on it. Only ids are sorted: rows
--- with their payloads would be sorted on disk, which is why neither inner query may become a join.
-select key.trace_id::text, key.run_id::text, (extract(epoch from run.start_time) * 1000000)::bigint,
+-- with their payloads would be sorted on disk, which is why neither inner query may become a join. `date_part`, unlike
+-- `extract`, does not calculate in decimals; rounded to microseconds it is exact until the year 2106.
+select key.trace_id::text, key.run_id::text, (date_part('epoch', run.start_time) * 1000000)::bigint,
        run.data::text,
        (select jsonb_agg(feedback.data)::text from feedback
         where feedback.run_date = key.run_date and feedback.run_id = key.run_id)
