@@ -22,11 +22,14 @@ def errors(
     json: Json = False,
 ) -> None:
     """Group the failures of steps by what they say: how often, since when, and whether they are solved."""
+    from lse.pipeline import require_archived
     from lse.store.events import Events
 
     begin = datetime.now(UTC) - timedelta(days=number_of_days(since))
     with resources() as opened:
         opened.store  # noqa: B018 - reachable and migrated, or said what to do
+        if project is not None:
+            require_archived(opened, [project])
         found = Events(opened.database_url).failures(begin, project)
     if json:
         print_json(list(map(asdict, found)))

@@ -13,6 +13,7 @@ from lse.store import Store
 COMMANDS = (
     "status -p caht",
     "events -p caht",
+    "errors -p caht",
     "archive list -p caht",
     "archive log -p caht --last 2d",
     "archive verify -p caht --sample 1/7",
