@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lse.archive.files import lines_of
 from lse.archive.identity import Unplaced, identify_feedback, identify_run
 from lse.archive.trace_file import (
     DamagedArchive,
+    count_texts,
     make_trace,
+    open_sections,
     read_trace,
     read_trace_file,
     single_line,
@@ -176,6 +179,38 @@ def test_a_changed_byte_anywhere_never_raises_anything_else(offset: int, change:
 def test_other_content_is_refused(content: bytes) -> None:
     with pytest.raises(DamagedArchive):
         read_trace(content.splitlines(keepends=True), NAME)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 10_000])
+def test_lines_come_whole_wherever_the_blocks_are_cut(size: int) -> None:
+    for content in (b"", b"\n", b"a", b"a\nb", b"\n\nlonger than a block\r\n\n", written(SMALL)):
+        blocks = [content[start : start + size] for start in range(0, len(content), size)]
+        assert b"|".join(lines_of(blocks)) == content.replace(b"\n", b"\n|").removesuffix(b"|")
+
+
+def texts_read(content: bytes) -> tuple[int, int] | str:
+    try:
+        runs, feedback, _ = (len(list(texts)) for texts in open_sections(lines_of([content]), NAME)[1])
+    except DamagedArchive as error:
+        return error.message
+    return runs, feedback
+
+
+def texts_counted(content: bytes) -> tuple[int, int] | str:
+    try:
+        return count_texts(lines_of([content]), NAME)
+    except DamagedArchive as error:
+        return error.message
+
+
+def test_texts_are_counted_exactly_where_they_can_be_read() -> None:
+    lines = list(trace_lines(SMALL))
+    assert texts_counted(b"".join(lines)) == (2, 2)
+    for number, line in enumerate(lines):
+        bare = line.rstrip(b",\n")
+        for instead in (b"", line + line, bare, bare + b"\n", b"\n" + line, line + b"x"):
+            damaged = b"".join([*lines[:number], instead, *lines[number + 1 :]])
+            assert texts_counted(damaged) == texts_read(damaged)
 
 
 def test_a_trace_file_under_another_traces_name_is_refused() -> None:
