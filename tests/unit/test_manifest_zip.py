@@ -448,6 +448,14 @@ def test_overlapping_members_are_refused(folder: Path, day_zip: Path) -> None:
     refused(day_zip, folder)
 
 
+@pytest.mark.parametrize(("before", "behind"), [(b"x", b""), (b"", b"x")], ids=["before", "behind"])
+def test_a_zip_with_foreign_bytes_around_it_is_refused(
+    before: bytes, behind: bytes, folder: Path, day_zip: Path
+) -> None:
+    day_zip.write_bytes(before + day_zip.read_bytes() + behind)
+    refused(day_zip, folder)
+
+
 def test_an_encrypted_member_is_refused(folder: Path, day_zip: Path) -> None:
     content = bytearray(day_zip.read_bytes())
     content[6] |= 1

@@ -1,13 +1,14 @@
 """Read a zip that may come from anywhere: what its headers say is checked before any member is read."""
 
 import hashlib
+import os
 import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from lse.archive import manifest as manifests
 from lse.archive.files import BLOCK, lines_of
@@ -17,6 +18,7 @@ from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip.limits import MAX_RATIO, excess
 
 _LOCAL_HEADER = 30  # bytes before the name
+_END_RECORD = 22  # bytes of the last record, without a comment
 _KNOWN_FLAGS = 0x080E  # the deflater's level, sizes behind the data, names in UTF-8
 _NOT_READABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
 
@@ -47,7 +49,7 @@ class ZipReader:
         self._name = name
         self._lock = threading.Lock()
         members = archive.infolist()
-        if reason := _refusal(members) or _misplaced(members, archive.start_dir):
+        if reason := _refusal(members) or _misplaced(members, archive.start_dir) or _surplus(archive):
             raise DamagedArchive(f"{name} is refused: {reason}.")
         self.manifest = self._read_manifest(members[-1])
         if _listed(members[:-1]) != [(entry.path, entry.size) for entry in self.manifest.files]:
@@ -139,3 +141,12 @@ def _misplaced(members: list[zipfile.ZipInfo], end: int) -> str | None:
             return "members overlap"
         free = member.header_offset + _LOCAL_HEADER + len(member.filename) + member.compress_size
     return "a member reaches into the list of members" if free > end else None
+
+
+def _surplus(archive: zipfile.ZipFile) -> str | None:
+    """Bytes before the first member or behind the last record, which `zipfile` passes over."""
+    if min(member.header_offset for member in archive.infolist()):
+        return "something stands before its first member"
+    file = cast(IO[bytes], archive.fp)
+    file.seek(-_END_RECORD, os.SEEK_END)
+    return None if file.read(4) == b"PK\x05\x06" else "something stands behind its end"
