@@ -21,6 +21,9 @@ app = typer.Typer(no_args_is_help=True)
 
 Dataset = Annotated[str, typer.Argument(help="A file, or a dataset that was built: NAME or NAME@HASH.")]
 
+_ENDS = {"chat": ".chat.jsonl", "csv": ".csv", "parquet": ".parquet"}
+"""How the name of a file that the user did not name ends: no form overwrites another's file."""
+
 _BEST_100 = {"availability": "availability-best-100"}
 
 
@@ -56,8 +59,9 @@ def create_dataset(
 ) -> None:
     """Build a dataset of the traces in the store that a recipe takes.
 
-    Without `--output` it is written as NAME.jsonl. The same runs and recipe give the same bytes. Exit code 3
-    when no trace becomes an example; nothing is written then.
+    Without `--output` it is written as NAME.jsonl, or NAME.chat.jsonl, NAME.csv, NAME.parquet by its form.
+    The same runs and recipe give the same bytes. Exit code 3 when no trace becomes an example; nothing is
+    written then.
     """
     from lse.pipeline import evaluating, require_readable
 
@@ -69,7 +73,7 @@ def create_dataset(
         recipe=_choice_of_a_hundred(recipe) if best_100 else recipe,
         name=name,
     )
-    file = output or Path(f"{request.file_name}.jsonl")
+    file = output or Path(f"{request.file_name}{_ENDS.get(form or '', '.jsonl')}")
     with resources() as opened:
         require_readable(opened, project)
         record = evaluating.create_dataset(opened, request, file, form=form)

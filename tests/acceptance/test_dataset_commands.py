@@ -70,6 +70,13 @@ def test_the_name_of_the_file_says_its_form(ready: Lse, name: str) -> None:
     )
 
 
+def test_without_a_name_each_form_has_a_file_of_its_own(ready: Lse) -> None:
+    named = create(ready, "--json").json["file"]
+    before = (ready.folder / named).read_bytes()
+    assert create(ready, "--format", "csv", "--json").json["file"] == named.replace(".jsonl", ".csv")
+    assert (ready.folder / named).read_bytes() == before
+
+
 def test_no_example_is_said_with_exit_code_3_and_nothing_is_written(ready: Lse) -> None:
     done = ready("eval", "create-dataset", *DAY, "--recipe", "token_name", "--output", "d.jsonl", "--json")
     assert done.code == 3
