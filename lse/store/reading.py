@@ -5,6 +5,7 @@ The statements stand in `reading.sql`. Each method is one transaction on a conne
 """
 
 import contextlib
+import itertools
 import json
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +15,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg import Connection, ServerCursor, errors
+from psycopg import Connection, ServerCursor, capabilities, errors
 from psycopg.rows import RowFactory, class_row, dict_row, tuple_row
 
 from lse.errors import TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.store import revisions
-from lse.store.ahead import made_ahead
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import read_queries
 
@@ -30,7 +30,8 @@ _GRACE = 30.0
 
 _ROWS_AT_ONCE = 2_000
 _PAYLOADS_AT_ONCE = 20
-_BLOCK_CHARACTERS = 4_000_000
+_FLOWING_PAYLOADS = 100 if capabilities.has_stream_chunked() else 1
+"""Rows that come in one piece; libpq before 17 hands over each on its own."""
 
 
 def _composed(queries: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -195,8 +196,7 @@ class Reader:
         it as a JSON array or None).
         """
         parameters = {"project": day.project, "run_date": day.day}
-        for rows in made_ahead(self._blocks_of_runs(READING["runs_with_feedback"], parameters)):
-            yield from rows
+        return self._flow(READING["runs_with_feedback"], parameters)
 
     def search(
         self,
@@ -272,14 +272,25 @@ class Reader:
             while rows := self._next(connection, cursor, at_once):
                 yield from rows
 
-    def _blocks_of_runs(self, statement: bytes, parameters: Mapping[str, Any]) -> Iterator[list[Any]]:
-        """Rows with a run's JSON in the fourth column, so many at once that they are of a bounded size."""
-        at_once = _PAYLOADS_AT_ONCE
-        with self._opened(statement, parameters, tuple_row) as (connection, cursor):
-            while rows := self._next(connection, cursor, at_once):
-                yield rows
-                size = sum(len(row[3]) for row in rows) // len(rows) + 1
-                at_once = max(1, min(_BLOCK_CHARACTERS // size, _ROWS_AT_ONCE))
+    def _flow(self, statement: bytes, parameters: Mapping[str, Any]) -> Iterator[Any]:
+        """Rows as tuples, which the server goes on to make while the caller works on those before.
+
+        The work of the caller is no reason to end the statement, so only silence is.
+        """
+        with self._connected(autocommit=False) as connection, connection.cursor() as cursor:
+            try:
+                with deadline(connection, self._timeout + _GRACE):
+                    cursor.execute("set local statement_timeout = 0")
+                rows = cursor.stream(statement, parameters, size=_FLOWING_PAYLOADS)
+                while block := self._heard(connection, rows):
+                    yield from block
+            finally:
+                connection.close()  # there is nothing to commit, and no answer to wait for
+
+    def _heard(self, connection: Connection[Any], rows: Iterator[Any]) -> list[Any]:
+        """The next of `rows`, as many as come in one piece."""
+        with deadline(connection, self._timeout + _GRACE):
+            return list(itertools.islice(rows, _FLOWING_PAYLOADS))
 
     @contextlib.contextmanager
     def _opened(
