@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,6 +133,8 @@ def _say_where(folder: Path) -> None:
     }.items():
         print_line(f"  {what:<18} {folder / where}")
     print_line("")
+    if shutil.which("lse") is None:
+        print_line(f"First, in each terminal: export PATH={Path(sys.executable).parent}:$PATH")
     print_line(f"Look into the database:  cd {folder} && lse db psql")
     print_line(
         f"See the flow runs:       PREFECT_HOME={folder / here.state_dir / 'prefect'} prefect server start"
