@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -28,9 +28,19 @@ from lse.sources._walk import Proof, lanes_for, walk_until_proved
 
 logger = logging.getLogger(__name__)
 
+_EARLIEST = date(2000, 1, 1)
+"""An earlier day is mistyped. Once fetched, every day since would count as missing."""
+
+
+def require_plausible(day: ProjectDay) -> None:
+    """Raise `UsageError` for a day long before there was any LangSmith."""
+    if day.day < _EARLIEST:
+        raise UsageError(f"{day.day} lies long before LangSmith.", hint="Is the year mistyped?")
+
 
 def require_begun(resources: Resources, day: ProjectDay) -> None:
-    """Raise `UsageError` for a day to come."""
+    """Raise `UsageError` for a day to come, or one of `require_plausible`."""
+    require_plausible(day)
     if day.start > resources.now():
         raise UsageError(f"{day.day} has not begun yet (UTC).", hint="Fetch a day that is over.")
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from lse.models import ProjectDay
 from lse.pipeline.common import settled
+from lse.pipeline.fetching import require_plausible
 from lse.resources import Resources
 from lse.sources import Cost, Counts, Project, Window
 from lse.sources._walk import lanes_for
@@ -30,11 +31,12 @@ class PlannedDay:
 def plan(resources: Resources, days: Iterable[ProjectDay]) -> list[PlannedDay]:
     """What fetching `days` would take, in their order. Asks for counts and for the first traces' retention.
 
-    Raises `UsageError` for an unknown project. Days to come have no runs.
+    Raises `UsageError` for an unknown project or a year that is mistyped. Days to come have no runs.
     """
     projects: dict[str, Project] = {}
     planned = []
     for day in days:
+        require_plausible(day)
         if day.project not in projects:
             projects[day.project] = resources.source.project(day.project)
         planned.append(_planned(resources, day, projects[day.project]))

@@ -22,6 +22,12 @@ CASES = {
     "wrong form of date": (("archive", "fetch", "-p", PROJECT, "-d", "2025-9-1"), {}, 2, "YYYY-MM-DD"),
     "no such day": (("archive", "fetch", "-p", PROJECT, "-d", "2025-02-30"), {}, 2, "calendar"),
     "a day to come": (("archive", "fetch", "-p", PROJECT, "-d", "2999-01-01"), {}, 2, "not begun"),
+    "a day of another age": (
+        ("archive", "full-sweep", "-p", PROJECT, "-d", "0001-01-01", "--dry-run"),
+        {},
+        2,
+        "mistyped",
+    ),
     "no day": (("archive", "fetch", "-p", PROJECT), {}, 2, "--date"),
     "days backwards": (
         ("report", "zenrows-errors", "--start-date", "2025-09-14", "--end-date", "2025-09-13"),
