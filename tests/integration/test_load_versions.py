@@ -12,7 +12,6 @@ from test_store import DAY, T1, T2, feedback, rows, run, run_id, trace
 from docs._columns import VIEWS
 from lse.models import ProjectDay, content_hash
 from lse.store import LoadResult, Store
-from lse.store.ahead import made_ahead
 
 NEXT = ProjectDay("chat", date(2025, 9, 14))
 OCTOBER = ProjectDay("chat", date(2025, 10, 1))
@@ -199,15 +198,3 @@ def test_a_trace_is_one_row_of_its_view(store: Store) -> None:
     assert store.query("select project, loaded_runs from lse_days", {}) == [
         {"project": "chat", "loaded_runs": 2}
     ]
-
-
-def test_items_made_ahead_come_in_order_and_an_error_comes_in_its_place() -> None:
-    def items() -> Any:
-        yield 1
-        yield 2
-        raise ValueError("at the third")
-
-    ahead = made_ahead(items())
-    assert (next(ahead), next(ahead)) == (1, 2)
-    with pytest.raises(ValueError, match="at the third"):
-        next(ahead)
