@@ -166,7 +166,8 @@ def run(
     if as_json:
         print_json(_request_document(answered))
     else:
-        print_line(f"{answered.status} after {answered.attempts} attempts, request {answered.request_id}")
+        attempts = "1 attempt" if answered.attempts == 1 else f"{answered.attempts} attempts"
+        print_line(f"{answered.status} after {attempts}, request {answered.request_id}")
         for line in (answered.answer or "").splitlines():
             print_line(line)
     if answered.status is not None:
