@@ -28,6 +28,8 @@ def write_output(path: Path, content: bytes) -> None:
 
 def print_data(data: Document) -> None:
     """Write `data` to stdout as it is: bytes, without markup or wrapping."""
+    if sys.stdout is None:
+        return  # closed by `>&-`, which asks for what /dev/null does
     sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
     sys.stdout.buffer.flush()
 

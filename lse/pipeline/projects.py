@@ -10,6 +10,7 @@ from lse.errors import AccessError, ConfigurationError, TemporaryError, UsageErr
 from lse.resources import Resources
 
 _NAMED = 5
+_PATTERN = set("*?[")
 
 
 def archived_projects(resources: Resources) -> set[str]:
@@ -48,13 +49,18 @@ def require_known(projects: Iterable[str], known: Collection[str]) -> None:
         if project not in known:
             raise UsageError(
                 f"Nothing of a project called {project!r} is archived.",
-                hint=f"{_alternatives(project, known)}"
-                f"Archive it first: lse archive full-sweep --project {shlex.quote(project)} --last 7d",
+                hint=_alternatives(project, known) + _next_command(project),
             )
 
 
 def _on_disk(resources: Resources) -> set[str]:
     return catalogue.archived_projects(resources.settings.data_dir, resources.settings.archive_dir)
+
+
+def _next_command(project: str) -> str:
+    if _PATTERN & set(project):
+        return "A pattern is not taken here: name a project. `lse status` lists them."
+    return f"Archive it first: lse archive full-sweep --project {shlex.quote(project)} --last 7d"
 
 
 def _alternatives(project: str, known: Collection[str]) -> str:

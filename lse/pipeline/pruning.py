@@ -1,6 +1,7 @@
 """`prune`: take copies of old days away, so that they can be recovered, where others are proved whole."""
 
 import logging
+import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -159,7 +160,11 @@ def _verified(resources: Resources, each: ListedDay, copies: Sequence[str]) -> C
     """The copies of the day, compared just now. Raises an `LseError` unless they agree and are complete."""
     day = each.day
     if each.complete is not None and settled(resources, day) is None:
-        raise IncompleteError(f"The fetch of {day} is not complete and settled.")
+        raise IncompleteError(
+            f"The fetch of {day} is not complete and settled.",
+            hint=f"Fetch it again while LangSmith has it: lse archive full-sweep --project "
+            f"{shlex.quote(day.project)} --date {day.day}",
+        )
     here = {copy for copy in ("files", "zip") if _size(each, copy) is not None} - {*each.pruned, *copies}
     depth: Depth = "default" if here or "target" in copies else "deep"
     result, found = compare_copies(resources, day, depth=depth)

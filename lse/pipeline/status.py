@@ -26,12 +26,12 @@ class Vanishing:
 class ProjectStatus:
     """The state of one project's archive; days ascend.
 
-    Each day from the first archived one to yesterday is complete, partial, unproved or missing.
+    Each day from the first one to yesterday is complete, partial, unproved or missing.
     """
 
     project: str
     first_day: date | None
-    """The first day of which something is archived"""
+    """The first archived day, but for days without runs before all others: a project begins with its runs"""
     last_complete: date | None
     """The last day whose fetch was proved complete"""
     lag: int | None
@@ -93,7 +93,7 @@ def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) 
     yesterday = resources.now().date() - timedelta(days=1)
     over = [entry for entry in entries if entry.run_date <= yesterday]
     archived = [entry.run_date for entry in entries if is_archived(entry)]
-    first, last = min(archived, default=None), max((e.run_date for e in entries if e.complete), default=None)
+    first, last = _begin(entries), max((e.run_date for e in entries if e.complete), default=None)
     partial = tuple(entry.run_date for entry in over if entry.complete is False)
     status = ProjectStatus(
         project,
@@ -115,6 +115,12 @@ def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) 
     if resources.ledger is not None:
         status = _with_copies(status, entries, target=resources.settings.target is not None)
     return _with_health(status, entries, yesterday, target=resources.settings.target is not None)
+
+
+def _begin(entries: Sequence[LedgerEntry]) -> date | None:
+    archived = [entry for entry in entries if is_archived(entry)]
+    inhabited = [entry for entry in archived if entry.runs != 0 or not entry.complete]
+    return min((entry.run_date for entry in inhabited or archived), default=None)
 
 
 def _with_copies(status: ProjectStatus, entries: Sequence[LedgerEntry], *, target: bool) -> ProjectStatus:

@@ -229,6 +229,14 @@ def test_gaps_lag_and_days_never_uploaded_are_seen(machine: Machine) -> None:
     )
 
 
+def test_a_project_begins_with_its_runs_whatever_empty_day_was_archived(machine: Machine) -> None:
+    for day in (ProjectDay("chat", FIRST.replace(year=2016)), a_day(0)):
+        fetch(machine.resources, day)
+    status = machine.status()
+
+    assert (status.first_day, len(status.missing)) == (FIRST, 6)
+
+
 def test_a_partial_day_shows_with_its_failure_and_when_it_vanishes(machine: Machine) -> None:
     machine.server.load(
         [
