@@ -95,7 +95,7 @@ def automations(told: list[ActionTypes]) -> list[AutomationCore]:
             trigger=_absence(after={_HEARTBEAT}, expect={_HEARTBEAT, *_ENDS}, within=_SILENCE),
             actions=[_crash("No heartbeat: its process, worker or machine is gone.")],
         ),
-        # It never had a heartbeat, and holds its place in the deployment's limit: minutes later still (measured).
+        # It never had a heartbeat, and holds its place in the deployment's limit for minutes (measured).
         AutomationCore(
             name="lse: lost run",
             tags=["lse"],
