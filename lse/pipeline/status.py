@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 from lse.archive.catalogue import fetch_records
 from lse.archive.fetch_record import read_fetch_record
@@ -11,6 +12,8 @@ from lse.pipeline.common import fetch_facts, settles_at
 from lse.pipeline.health import NOTHING, Figures, Health, health
 from lse.resources import Resources
 from lse.store import LedgerEntry
+
+_APART = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class ProjectStatus:
 
     project: str
     first_day: date | None
-    """The first archived day, but for days without runs before all others: a project begins with its runs"""
+    """The first archived day, but for one without runs long before all others, whose year was mistyped"""
     last_complete: date | None
     """The last day whose fetch was proved complete"""
     lag: int | None
@@ -119,8 +122,10 @@ def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) 
 
 def _begin(entries: Sequence[LedgerEntry]) -> date | None:
     archived = [entry for entry in entries if is_archived(entry)]
-    inhabited = [entry for entry in archived if entry.runs != 0 or not entry.complete]
-    return min((entry.run_date for entry in inhabited or archived), default=None)
+    for entry, following in pairwise(archived):
+        if entry.runs != 0 or not entry.complete or following.run_date - entry.run_date <= _APART:
+            return entry.run_date
+    return archived[-1].run_date if archived else None
 
 
 def _with_copies(status: ProjectStatus, entries: Sequence[LedgerEntry], *, target: bool) -> ProjectStatus:

@@ -28,6 +28,7 @@ from lse.reports import DatedRun, Request
 from lse.sandbox import Sandbox
 from lse.sandbox.sample import write_sample
 from lse.store import Store
+from lse.store.reading import Reader
 
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-key"
@@ -139,7 +140,7 @@ def test_dots_stand_for_any_text_and_alone_for_any_lines() -> None:
     assert not pattern("a\n").fullmatch("a\nb\n")
 
 
-def test_the_report_of_the_guide_says_the_same_from_store_and_files(store: Store) -> None:
+def test_the_report_of_the_guide_says_the_same_from_store_and_files(store: Store, database_url: str) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     program = text.partition("<!-- report: run_failures -->\n```python\n")[2].partition("\n```")[0]
     module = ModuleType("run_failures")
@@ -152,7 +153,7 @@ def test_the_report_of_the_guide_says_the_same_from_store_and_files(store: Store
     store.load(day, [make_trace(root.id, [root])])
     request = Request(day.day, day.day, "mine")
 
-    rows = report.from_store(store, request)
+    rows = report.from_store(Reader(database_url), request)
 
     assert rows == [("agent", 1, 0)]
     assert report.from_runs([DatedRun(day.day, parse_run(root.text))], request) == rows

@@ -50,7 +50,7 @@ def test_the_protocol_is_what_a_fetch_needs() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_source_file_is_described_and_offers_open(name: str) -> None:
     assert ast.get_docstring(ast.parse(Path(str(module(name).__file__)).read_text("utf-8")))
-    assert list(inspect.signature(module(name).open).parameters) == ["settings", "rates"]
+    assert list(inspect.signature(module(name).open).parameters) == ["settings", "rates", "call_seconds"]
     assert module(name).open.__doc__
 
 

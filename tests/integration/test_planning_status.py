@@ -229,7 +229,7 @@ def test_gaps_lag_and_days_never_uploaded_are_seen(machine: Machine) -> None:
     )
 
 
-def test_a_project_begins_with_its_runs_whatever_empty_day_was_archived(machine: Machine) -> None:
+def test_an_empty_day_of_a_mistyped_year_begins_no_project(machine: Machine) -> None:
     for day in (ProjectDay("chat", FIRST.replace(year=2016)), a_day(0)):
         fetch(machine.resources, day)
     status = machine.status()

@@ -19,6 +19,15 @@ from collector import Collector
 
 DAY = ProjectDay("chat", date(2025, 9, 13))
 
+
+@pytest.fixture(autouse=True)
+def not_started() -> Iterator[None]:
+    """No test before has settled whether this process sends spans, and none after is settled by this one."""
+    tracing._tracer.cache_clear()
+    yield
+    tracing._tracer.cache_clear()
+
+
 WORK = """
 import sys
 from datetime import date
