@@ -4,8 +4,8 @@ import re
 
 from lse.formats import Cell, Table, number_columns, one_line, plain
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:@$^=])")
-"""The characters that CommonMark and GitHub's additions to it give a meaning; all may be escaped."""
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&:@$]|(?<=www)\.)", re.IGNORECASE)
+"""The characters that CommonMark and GitHub's additions to it give a meaning inside of a table's cell."""
 
 
 def render(table: Table) -> str:

@@ -103,8 +103,18 @@ TABLE = Table(
 def test_markdown_spelled_out() -> None:
     assert render(TABLE, "markdown") == (
         "| name | cost |\n| --- | ---: |\n"
-        "| \\=a\\|b | 0.10 |\n| wide 漢 \\<b\\> |  |\n| \\[31mred | 0.00000001 |\n"
+        "| =a\\|b | 0.10 |\n| wide 漢 \\<b\\> |  |\n| \\[31mred | 0.00000001 |\n"
     )
+
+
+def test_markdown_leaves_alone_what_means_nothing_in_a_cell() -> None:
+    table = Table(
+        ("day", "name"), [("2025-09-13", "token-review"), ("at 10.5 (a+b)!", "see www.example.org")]
+    )
+    assert render(table, "markdown").splitlines()[2:] == [
+        "| 2025-09-13 | token-review |",
+        "| at 10.5 (a+b)! | see www\\.example.org |",
+    ]
 
 
 def test_text_spelled_out() -> None:
