@@ -1,6 +1,7 @@
 """What every test stands on: a clean environment, and a real Postgres for those that ask for one."""
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ settings.register_profile(
 )
 settings.register_profile("torture", settings.get_profile("lse"), max_examples=2_000, print_blob=True)
 settings.load_profile("lse")
+
+# Tests that are started in the background may have interrupts ignored, which their processes would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OURS = ("LSE_", "LANGSMITH_", "LANGCHAIN_", "PREFECT_")
 _TEST_DATABASE = os.environ.get("LSE_TEST_DATABASE_URL")
