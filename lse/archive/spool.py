@@ -146,3 +146,9 @@ class Spool:
     def _move(self, position: Position) -> None:
         write_atomically(self._saved, json.dumps(asdict(position)).encode())
         self.position = position
+
+
+def remove_spool(folder: Path) -> None:
+    """Remove what is left of a spool whose process was killed after the fetch and before its removal."""
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from lse.archive.fetch_record import FetchRecord
+from lse.archive.spool import remove_spool
 from lse.errors import LseError, TemporaryError, from_os_error
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import forget_failure, happened, no_progress, note, settled
@@ -116,6 +117,7 @@ def _sweep_step(
     if needed is not None and needed.state in ("failed", "not run"):
         return StepResult(step, "not run", f"needs {needed.step}, which did not succeed")
     if step == "fetch" and not force and (record := _unchanged_since(resources, day)):
+        remove_spool(resources.spool_folder(day))
         return StepResult("fetch", "unchanged", f"complete and settled since {record.fetched_at}")
     if result := stays_pruned(resources, day, step):
         return result

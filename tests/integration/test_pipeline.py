@@ -342,6 +342,15 @@ def test_verify_of_a_day_nobody_fetched_is_a_wrong_command(lab: Lab) -> None:
 # --- nothing shrinks
 
 
+def test_what_a_fetch_left_that_was_killed_at_its_end_goes_away(lab: Lab) -> None:
+    lab.sweep()
+    with lab.resources() as opened:
+        left = opened.spool_folder(DAY)
+    left.mkdir(parents=True)
+    assert lab.sweep()["fetch"].state == "unchanged"
+    assert not left.exists()
+
+
 def test_a_settled_day_that_lost_a_file_is_fetched_again(lab: Lab) -> None:
     lab.sweep()
     before = set(lab.texts())
