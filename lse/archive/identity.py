@@ -60,10 +60,9 @@ def identify_run(text: bytes) -> RawRun:
         started = as_utc(run.start_time)
     except OverflowError:
         return _identify_odd_run(text)
-    parent = run.parent_run_id or (run.parent_run_ids[-1] if run.parent_run_ids else None)
     ended = run.end_time is not None or _has_ended(run.status)
     order = run.dotted_order or ""
-    return RawRun(run.id, run.trace_id, parent, order, ended, text, started, served=run)
+    return RawRun(run.id, run.trace_id, run.parent, order, ended, text, started, served=run)
 
 
 def _identify_odd_run(text: bytes) -> RawRun:
@@ -129,7 +128,7 @@ def _read(text: bytes, kind: type[Any], decode: Any) -> Any:
 
 
 def _parent(fields: _Fields) -> UUID | None:
-    """v1 names the parent, v2 lists the ancestors, root first."""
+    """As `ServedRun.parent`."""
     ancestors = fields.parent_run_ids if isinstance(fields.parent_run_ids, list) else []
     parent = fields.parent_run_id or (ancestors[-1] if ancestors else None)
     return _uuid(parent, "parent_run_id") if parent else None

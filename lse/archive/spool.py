@@ -130,7 +130,7 @@ class Spool:
 
     def discard(self) -> None:
         """Remove the spool: its runs are in trace files now."""
-        shutil.rmtree(self._folder)
+        remove_spool(self._folder)
 
     def _read_position(self) -> Position | None:
         """The saved position, unless it is another walk's, in another form, or the texts are gone."""
@@ -149,6 +149,6 @@ class Spool:
 
 
 def remove_spool(folder: Path) -> None:
-    """Remove what is left of a spool whose process was killed after the fetch and before its removal."""
+    """Remove a spool, or what a process left of one that was killed while it removed it."""
     if folder.exists():
         shutil.rmtree(folder)

@@ -151,6 +151,7 @@ def run(
 ) -> None:
     """Ask an evaluation service to evaluate a dataset; what it answers is shown and recorded."""
     from lse.pipeline import evaluating
+    from lse.pipeline.common import counted
 
     with resources() as opened:
         answered = evaluating.run_evaluation(
@@ -166,7 +167,7 @@ def run(
     if as_json:
         print_json(_request_document(answered))
     else:
-        attempts = "1 attempt" if answered.attempts == 1 else f"{answered.attempts} attempts"
+        attempts = counted(answered.attempts or 0, "attempt")
         print_line(f"{answered.status} after {attempts}, request {answered.request_id}")
         for line in (answered.answer or "").splitlines():
             print_line(line)

@@ -169,6 +169,11 @@ class ServedRun(Struct, gc=False):
     extra: _Extra | None = None
     metadata: _Metadata | None = None
 
+    @property
+    def parent(self) -> UUID | None:
+        """v1 names the parent, v2 lists the ancestors, root first."""
+        return self.parent_run_id or (self.parent_run_ids[-1] if self.parent_run_ids else None)
+
 
 _decode = msgspec.json.Decoder(ServedRun).decode
 _INPUT_DATA = msgspec.json.Decoder(_InputData)
@@ -181,11 +186,10 @@ def _run(served: ServedRun) -> Run:
         raise UnreadableRun("start_time is outside the calendar")
     inputs = served.inputs
     metadata = (served.extra.metadata if served.extra else None, served.metadata)
-    parent = served.parent_run_id or (served.parent_run_ids[-1] if served.parent_run_ids else None)
     return Run(
         run_id=served.id,
         trace_id=served.trace_id,
-        parent_run_id=parent,
+        parent_run_id=served.parent,
         session_id=served.session_id or served.project_id,
         name=served.name,
         run_type=served.run_type.lower() if served.run_type else None,

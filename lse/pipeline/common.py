@@ -15,11 +15,9 @@ from lse.errors import AccessError, ConfigurationError, DifferencesFound, Tempor
 from lse.models import ProjectDay
 from lse.resources import Resources
 from lse.store import LedgerEntry
+from lse.store.ledger import IMPORTED
 
 logger = logging.getLogger(__name__)
-
-IMPORTED = "import"
-"""What the fetch record of an imported day names as its source"""
 
 
 def no_progress(done: int, total: int | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
-from lse.models import ProjectDay
+from lse.models import ProjectDay, each_day
 from lse.pipeline.common import settles_at
 from lse.pipeline.status import is_archived, known_days
 from lse.resources import Resources
@@ -84,8 +84,8 @@ def _candidates(resources: Resources, known: Mapping[date, LedgerEntry], before:
     unsettled = resources.settings.settle_hours // 24 + 1
     archived = [day for day, entry in known.items() if is_archived(entry)]
     first = min([*archived, before - timedelta(days=unsettled)])
-    days = {first + timedelta(days=n) for n in range((before - first).days)}
-    return sorted(day for day in days | set(known) if day < before)
+    days = {*each_day(first, before), *known}
+    return sorted(day for day in days if day < before)
 
 
 def _reason(resources: Resources, day: ProjectDay, entry: LedgerEntry | None) -> Reason | None:

@@ -20,7 +20,6 @@ from lse.errors import DifferencesFound, IncompleteError, UsageError
 from lse.models import Progress, ProjectDay, StepResult, Trace, content_hash
 from lse.models.results import State
 from lse.pipeline.common import (
-    IMPORTED,
     as_fetched,
     counted,
     is_empty,
@@ -32,6 +31,7 @@ from lse.pipeline.common import (
 from lse.pipeline.loading import load
 from lse.resources import Resources
 from lse.store.importing import EarlierTable, Version, forget_day, remove_imported
+from lse.store.ledger import IMPORTED
 
 RUNS_PER_SECOND = 600
 """What an import reads, writes, loads and proves; measured with runs of 8 kB on two busy cores"""

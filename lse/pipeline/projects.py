@@ -8,6 +8,7 @@ from contextlib import suppress
 from lse.archive import catalogue
 from lse.errors import AccessError, ConfigurationError, TemporaryError, UsageError
 from lse.resources import Resources
+from lse.store.queries import QUERIES
 
 _NAMED = 5
 _PATTERN = set("*?[")
@@ -25,8 +26,7 @@ def require_archived(resources: Resources, projects: Iterable[str]) -> None:
 
 def require_readable(resources: Resources, project: str) -> None:
     """As `require_archived`, for what is read where reports and searches read, such as from a replica."""
-    rows = resources.reader.query("select distinct project from project_days", {})
-    noted = {row["project"] for row in rows}
+    noted = {name for (name,) in resources.reader.tuples(QUERIES["projects"].decode(), {})}
     if project not in noted:
         require_known([project], noted | _on_disk(resources))
 

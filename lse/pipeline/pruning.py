@@ -1,7 +1,6 @@
 """`prune`: take copies of old days away, so that they can be recovered, where others are proved whole."""
 
 import logging
-import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -162,8 +161,7 @@ def _verified(resources: Resources, each: ListedDay, copies: Sequence[str]) -> C
     if each.complete is not None and settled(resources, day) is None:
         raise IncompleteError(
             f"The fetch of {day} is not complete and settled.",
-            hint=f"Fetch it again while LangSmith has it: lse archive full-sweep --project "
-            f"{shlex.quote(day.project)} --date {day.day}",
+            hint=f"Fetch it again while LangSmith has it: lse archive full-sweep {options(day)}",
         )
     here = {copy for copy in ("files", "zip") if _size(each, copy) is not None} - {*each.pruned, *copies}
     depth: Depth = "default" if here or "target" in copies else "deep"

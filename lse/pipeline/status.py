@@ -7,13 +7,14 @@ from itertools import pairwise
 
 from lse.archive.catalogue import fetch_records
 from lse.archive.fetch_record import read_fetch_record
-from lse.models import ProjectDay
+from lse.models import ProjectDay, each_day
 from lse.pipeline.common import fetch_facts, settles_at
 from lse.pipeline.health import NOTHING, Figures, Health, health
 from lse.resources import Resources
 from lse.store import LedgerEntry
 
 _APART = timedelta(days=31)
+"""An empty day that lies further before all others is taken for a mistyped one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +187,8 @@ def _failure(entry: LedgerEntry) -> str:
 
 
 def _days(first: date | None, last: date) -> list[date]:
-    """Each day from `first` to `last`, both included."""
-    if first is None:
-        return []
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    """As `each_day`; none without a first one."""
+    return each_day(first, last) if first else []
 
 
 def _as_fetched(resources: Resources, project: str, days: Iterable[date]) -> tuple[Vanishing, ...]:

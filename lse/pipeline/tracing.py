@@ -50,7 +50,7 @@ def span(name: str, day: ProjectDay) -> Iterator[Callable[[StepResult], None]]:
     ) as opened:
         try:
             yield lambda result: _tell(opened, result)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it marks the span and goes on
             _fail(opened, error.exit_code if isinstance(error, LseError) else LseError.exit_code)
             opened.set_attribute("error.type", type(error).__name__)
             raise

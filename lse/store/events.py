@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from lse.models import ProjectDay
 from lse.models.fingerprint import fingerprint
 from lse.store.connection import connect, deadline, translated
+from lse.store.ledger import IMPORTED
 from lse.store.queries import read_queries
 
 Severity = Literal["info", "warning", "error"]
@@ -142,7 +143,7 @@ def _told(columns: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
     if columns.get("fetched_at") and "complete" in columns:
         if columns["complete"]:
             yield "day.fetched", "fetch", of("runs", "traces", "feedback", "walks", "api")
-        elif columns.get("api") == "import":
+        elif columns.get("api") == IMPORTED:
             yield "day.imported", "import", of("runs", "traces", "feedback")
         else:
             yield "day.partial", "fetch", {**of("runs", "server_runs"), "message": columns.get("failure")}

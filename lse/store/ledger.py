@@ -9,6 +9,9 @@ from psycopg import sql
 
 from lse.models import ProjectDay
 
+IMPORTED = "import"
+"""What stands in the place of the API for a day that was imported, not fetched"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:

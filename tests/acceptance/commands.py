@@ -24,6 +24,14 @@ from lse.sandbox.sample import SampleSummary
 KEY = "sandbox-key"
 LAST_DAY = date(2025, 9, 14)
 PROJECT = "chat-research"
+RECIPE = """
+summary: What was asked, and which sources were used.
+inputs:
+  question: {paths: [inputs.question], required: true}
+outputs:
+  sources: {paths: [outputs.sources], kind: list, default: []}
+"""
+"""Of a dataset from the traces of that project."""
 PROGRAM = str(Path(sys.executable).with_name("lse"))
 
 _IMPORTED_WHEN_USED = (

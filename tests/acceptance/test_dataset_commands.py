@@ -10,17 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import KEY, LAST_DAY, PROJECT, Lse, Written
+from commands import KEY, LAST_DAY, PROJECT, RECIPE, Lse, Written
 from langsmith import Client
 
-RECIPE = """
-summary: What was asked, and which sources were used.
-inputs:
-  question: {paths: [inputs.question], required: true}
-outputs:
-  sources: {paths: [outputs.sources], kind: list, default: []}
-redact: [email]
-"""
+REDACTING = f"{RECIPE}redact: [email]\n"
 DAY = ("--project", PROJECT, "--date", str(LAST_DAY))
 
 
@@ -30,7 +23,7 @@ def ready(lse: Lse) -> Lse:
     assert lse("archive", "full-sweep", *DAY, "--skip-upload").code == 0
     folder = lse.folder / "recipes"
     folder.mkdir()
-    (folder / "asked.yaml").write_text(RECIPE)
+    (folder / "asked.yaml").write_text(REDACTING)
     lse.settings["LSE_RECIPES_DIR"] = str(folder)
     return lse
 

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from commands import LAST_DAY, PROJECT, Lse, Written
+from commands import LAST_DAY, PROJECT, RECIPE, Lse, Written
 
 from lse.errors import AccessError, TemporaryError, UsageError
 from lse.sandbox.faults import Rule
@@ -271,15 +271,6 @@ def test_artifact_keys_keep_projects_apart() -> None:
 
     assert len(keys) == 6
     assert all(key.replace("-", "").isalnum() and key.isascii() and key == key.lower() for key in keys)
-
-
-RECIPE = """
-summary: What was asked, and which sources were used.
-inputs:
-  question: {paths: [inputs.question], required: true}
-outputs:
-  sources: {paths: [outputs.sources], kind: list, default: []}
-"""
 
 
 def test_a_dataset_is_built_uploaded_and_published(

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from fetch_records import fetch_record
 
 from lse.archive.fetch_record import FetchRecord, write_fetch_record
 from lse.archive.identity import identify_run
@@ -98,22 +99,13 @@ class DayOfCopies:
 
     def _record(self) -> FetchRecord:
         runs = sum(path.read_bytes().count(b'"run_type"') for path in self.traces())
-        return FetchRecord(
-            project="chat",
+        return fetch_record(
             project_id=str(UUID(int=1)),
-            date="2025-09-13",
             source="v2",
-            fetched_at="2025-09-20T00:00:00+00:00",
-            complete=True,
-            reason="the server counts as many",
-            walks=1,
             runs=runs,
             traces=5,
             feedback=3,
-            missing_parents=0,
-            unplaced=0,
             stored_files=1,
-            missing_files=0,
             server_runs=runs,
             server_traces=5,
             content_sha256=content_sha256_of(self.folder),

@@ -22,11 +22,12 @@ from earlier_tool import (
     write_table,
     write_zip,
 )
+from fetch_records import fetch_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lse.archive.earlier_index import EarlierIndex
-from lse.archive.fetch_record import FetchRecord, read_fetch_record, write_fetch_record
+from lse.archive.fetch_record import read_fetch_record, write_fetch_record
 from lse.archive.identity import identify_run
 from lse.archive.import_batch import Batch
 from lse.archive.layout import trace_files
@@ -130,25 +131,14 @@ class Place:
             return cursor.fetchall() if cursor.description else []
 
 
-FETCHED = FetchRecord(
-    project="chat",
+FETCHED = fetch_record(
     project_id=uid(999),
-    date="2025-09-13",
     source="langsmith v1",
     fetched_at="2025-09-17T00:00:00+00:00",
-    complete=True,
-    reason="the server counts as many",
-    walks=1,
     runs=1,
     traces=1,
-    feedback=0,
-    missing_parents=0,
-    unplaced=0,
-    stored_files=0,
-    missing_files=0,
     server_runs=1,
     server_traces=1,
-    content_sha256="",
 )
 
 STORED = (

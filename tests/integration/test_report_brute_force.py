@@ -15,9 +15,10 @@ from uuid import UUID
 import brute
 import psycopg
 import pytest
+from fetch_records import fetch_record
 from psycopg import conninfo
 
-from lse.archive.fetch_record import FetchRecord, write_fetch_record
+from lse.archive.fetch_record import write_fetch_record
 from lse.archive.identity import identify_run
 from lse.archive.layout import day_folder
 from lse.archive.reading import read_folder
@@ -88,16 +89,14 @@ class Writer:
             folder.mkdir(parents=True, exist_ok=True)
             said = [self._feedback(self._random.choice(ids)) for _ in range(self._random.randrange(3))]
             write_trace(folder, make_trace(UUID(trace_id), raws, said))
-        figures = dict.fromkeys(
-            ("walks", "traces", "feedback", "missing_parents", "unplaced", "stored_files", "missing_files"), 0
-        )
         write_fetch_record(
             folder,
-            FetchRecord(
-                **{"project": day.project, "project_id": "", "date": str(day.day), "source": "test"},
-                **{"fetched_at": datetime.now(UTC).isoformat(), "complete": True, "reason": ""},
-                **{"server_runs": None, "server_traces": None, "content_sha256": "", "runs": 1},
-                **figures,
+            fetch_record(
+                project=day.project,
+                date=str(day.day),
+                source="test",
+                fetched_at=datetime.now(UTC).isoformat(),
+                runs=1,
             ),
         )
 

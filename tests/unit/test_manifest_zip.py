@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from fetch_records import fetch_record
 
 from lse.archive.fetch_record import FetchRecord, write_fetch_record
 from lse.archive.files import blocks_of
@@ -609,26 +610,7 @@ def test_the_record_of_a_fetch_stays_and_files_of_others_are_kept(folder: Path, 
 
 def record_of(content_sha256: str) -> FetchRecord:
     """What a complete fetch of files with this content hash notes."""
-    return FetchRecord(
-        project="chat",
-        project_id="",
-        date="2025-09-13",
-        source="test",
-        fetched_at="2025-09-14T00:00:00+00:00",
-        complete=True,
-        reason="",
-        server_runs=2,
-        server_traces=2,
-        content_sha256=content_sha256,
-        runs=2,
-        traces=2,
-        feedback=0,
-        walks=1,
-        missing_parents=0,
-        unplaced=0,
-        stored_files=0,
-        missing_files=0,
-    )
+    return fetch_record(content_sha256=content_sha256, runs=2, traces=2, server_runs=2, server_traces=2)
 
 
 def test_a_record_that_tells_of_what_comes_back_goes_with_it_and_any_other_does_not(

@@ -3,27 +3,17 @@
 import json
 from pathlib import Path
 
-from lse.archive.fetch_record import FetchRecord, read_fetch_record, restored_record, write_fetch_record
+from fetch_records import fetch_record
+
+from lse.archive.fetch_record import read_fetch_record, restored_record, write_fetch_record
 from lse.archive.versions import LogEntry, add_to_log, check_log, drop_damaged_lines, read_log
 
-RECORD = FetchRecord(
-    project="chat",
-    project_id="1",
-    date="2025-09-13",
-    source="langsmith v2",
-    fetched_at="2025-09-20T00:00:00+00:00",
-    complete=True,
-    reason="the server counts as many",
-    walks=1,
+RECORD = fetch_record(
     runs=19,
     traces=5,
     feedback=3,
-    missing_parents=0,
-    unplaced=0,
     stored_files=1,
-    missing_files=0,
     server_runs=19,
-    server_traces=None,
     content_sha256="ab" * 32,
     log_lines=2,
 )
