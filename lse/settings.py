@@ -14,14 +14,37 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lse.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-_OTHERS = frozenset({"LSE_TEST_DATABASE_URL", "LSE_DATABASE_URL_FILE", "LSE_DATABASE_READ_URL_FILE"})
-"""Names like those of settings that tests and containers use."""
+_OTHERS = frozenset(
+    {
+        "LSE_TEST_DATABASE_URL",
+        "LSE_GENUINE_DATA",
+        "LSE_HOME",
+        "LSE_POSTGRES_PORT",
+        "LSE_DATABASE_URL_FILE",
+        "LSE_DATABASE_READ_URL_FILE",
+        "LSE_ALERT_WEBHOOK_FILE",
+    }
+)
+"""What is no setting, but is read by tests, deployments and containers."""
+
+_WANTED = {
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "int_parsing": "a whole number",
+    "bool_parsing": "true or false",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+}
+"""What a value must be, by the kind of pydantic's error and with the words of its context."""
 
 
 class Settings(BaseSettings):
@@ -60,7 +83,7 @@ class Settings(BaseSettings):
         True,
         description="Keep to LangSmith's published request rates. Turn off only for a server without limits.",
     )
-    fetch_hours: Annotated[float, Field(gt=0)] = Field(
+    fetch_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         6, description="How long the fetch of one day may take; it goes on at its page when run again."
     )
     file_limit_mb: Annotated[int, Field(ge=0)] = Field(
@@ -140,7 +163,7 @@ class Settings(BaseSettings):
     alert_webhook: SecretStr | None = Field(
         None, description="Where alerts are posted as JSON with a `text`, which Slack takes as well."
     )
-    settle_hours: Annotated[int, Field(ge=0)] = Field(
+    settle_hours: Annotated[int, Field(ge=0, le=100_000)] = Field(
         72, description="How many hours after its end a day may still change and is swept again."
     )
 
@@ -173,24 +196,45 @@ def load_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{variable_name(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
+        problems = "; ".join(map(_problem, error.errors()))
         raise ConfigurationError(
-            f"The configuration does not fit: {problems}.", hint="See `lse config`."
+            f"The configuration does not fit: {problems}.", hint="Put it right in the environment or in .env."
         ) from None
+
+
+def warn_of_unknown() -> None:
+    """Warn of each `LSE_*` variable that nothing reads, but for those of which `load_settings` warned."""
+    for name in sorted({*os.environ, *dotenv_values(".env")}):
+        if _is_unknown(name) and _similar(name) is None:
+            logger.warning("%s is set, which is no setting.", name)
+
+
+def _problem(error: ErrorDetails) -> str:
+    """`LSE_FETCH_HOURS: it must be a number, such as 6`: what is wrong with a value, without the value."""
+    field = str(error["loc"][0])
+    if wanted := _WANTED.get(error["type"]):
+        default = str(Settings.model_fields[field].default).lower()
+        said = f"it must be {wanted.format(**error.get('ctx', {}))}, such as {default}"
+    else:
+        said = error["msg"].removeprefix("Value error, ")
+    return f"{variable_name(field)}: {said}"
 
 
 @cache
 def _warn_if_mistyped(name: str) -> None:
-    known = _variables()
-    if not name.startswith("LSE_") or name in known or name in _OTHERS:
-        return
+    if _is_unknown(name) and (similar := _similar(name)):
+        logger.warning("%s is set, which is no setting. Is it %s?", name, similar)
+
+
+def _is_unknown(name: str) -> bool:
+    return name.startswith("LSE_") and name not in _variables() and name not in _OTHERS
+
+
+def _similar(name: str) -> str | None:
+    """The variable that was probably meant."""
     from difflib import get_close_matches  # only needed for what should not happen
 
-    if similar := get_close_matches(name, known, n=1, cutoff=0.8):
-        logger.warning("%s is set, which is no setting. Is it %s?", name, similar[0])
+    return next(iter(get_close_matches(name, _variables(), n=1, cutoff=0.8)), None)
 
 
 @cache

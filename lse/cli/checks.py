@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 def config(json: Json = False) -> None:
     """Show each setting, its value, and where it comes from. Secrets are masked."""
-    from lse.settings import describe
+    from lse.settings import describe, warn_of_unknown
+    from lse.targets import require_kind
 
-    described = describe(settings())
+    current = settings()
+    warn_of_unknown()
+    if current.target is not None:
+        require_kind(current.target)
+    described = describe(current)
     if json:
         print_json({row.variable: {"value": row.value, "from": row.origin} for row in described})
         return
@@ -42,8 +47,11 @@ class Check:
 
 def doctor(json: Json = False) -> None:
     """Try LangSmith and the key, the target, the database and Prefect, one line each."""
+    from lse.settings import warn_of_unknown
+
     checks = []
     with resources() as opened:
+        warn_of_unknown()
         for check in _checks(opened):
             checks.append(check)
             if not json:

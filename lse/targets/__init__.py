@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from lse.errors import ConfigurationError
 from lse.settings import Settings
 
-__all__ = ["Progress", "StoredObject", "Target", "open_target", "target_names"]
+__all__ = ["Progress", "StoredObject", "Target", "open_target", "require_kind", "target_names"]
 
 Progress = Callable[[int], None]
 """Called with how many bytes of the file have arrived so far; may go back when some must be sent again."""
@@ -101,10 +101,16 @@ def open_target(spec: str, settings: Settings) -> Target:
     Raises `ConfigurationError` for an unknown kind or a setting that does not fit.
     """
     kind, _, argument = spec.partition(":")
+    require_kind(spec)
+    module = import_module(f"{__name__}.{kind}")
+    return cast(Target, module.open(argument, settings))
+
+
+def require_kind(spec: str) -> None:
+    """Raise `ConfigurationError` when there is no target of the kind that `spec` names."""
+    kind = spec.partition(":")[0]
     if kind not in target_names():
         raise ConfigurationError(
             f"There is no target {kind!r}; there are: {', '.join(target_names())}.",
             hint="Set LSE_TARGET to `drive`, `s3:bucket/prefix` or `directory:/path`.",
         )
-    module = import_module(f"{__name__}.{kind}")
-    return cast(Target, module.open(argument, settings))

@@ -45,6 +45,7 @@ CASES = {
     ),
     "no target": (("archive", "full-sweep", *DAY), {"LSE_TARGET": None}, 7, "--skip-upload"),
     "unknown target": (("archive", "full-sweep", *DAY), {"LSE_TARGET": "floppy"}, 7, "directory"),
+    "unknown target shown": (("config",), {"LSE_TARGET": "floppy:/a"}, 7, "directory"),
     "no drive credentials": (
         ("archive", "full-sweep", *DAY),
         {"LSE_DRIVE_CREDENTIALS": None},

@@ -14,6 +14,7 @@ from lse.settings import (
     describe,
     load_settings,
     variable_name,
+    warn_of_unknown,
 )
 
 SECRET = "lsv2_pt_0123456789abcdef"
@@ -149,6 +150,28 @@ def test_an_error_names_the_variable_and_never_the_value(
     assert caught.value.exit_code == 7
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("LSE_FETCH_HOURS", "abc", "a number, such as 6"),
+        ("LSE_FETCH_HOURS", "inf", "a number, such as 6"),
+        ("LSE_FETCH_HOURS", "0", "more than 0.0, such as 6"),
+        ("LSE_SETTLE_HOURS", "1.5", "a whole number, such as 72"),
+        ("LSE_SETTLE_HOURS", "9999999", "100000 or less, such as 72"),
+        ("LSE_FILE_LIMIT_MB", "-1", "0 or more, such as 200"),
+        ("LSE_LANGSMITH_API", "v3", "'auto', 'v1' or 'v2', such as auto"),
+        ("LSE_LANGSMITH_RATE_LIMIT", "maybe", "true or false, such as true"),
+    ],
+)
+def test_an_error_says_what_the_value_must_be_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert caught.value.message == f"The configuration does not fit: {variable}: it must be {said}."
+
+
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LSE_LANGSMITH_API", "x")
     monkeypatch.setenv("LSE_SETTLE_HOURS", "x")
@@ -200,6 +223,22 @@ def test_a_name_like_that_of_a_setting_is_warned_of_once(
     assert sorted(record.message for record in caplog.records) == [
         "LSE_DATABSE_URL is set, which is no setting. Is it LSE_DATABASE_URL?",
         "LSE_TARGT is set, which is no setting. Is it LSE_TARGET?",
+    ]
+
+
+def test_a_variable_that_nothing_reads_is_named_where_settings_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    Path(".env").write_text("LSE_FOO=SECRET-VALUE\nLSE_HOME=x\n")
+    for name in ("LSE_BAR", "LSE_FOO", "LSE_TARGT", "LSE_TARGET"):
+        monkeypatch.setenv(name, "SECRET-VALUE")
+    load_settings()
+    warn_of_unknown()
+    assert [record.message for record in caplog.records] == [
+        "LSE_TARGT is set, which is no setting. Is it LSE_TARGET?",
+        "LSE_BAR is set, which is no setting.",
+        "LSE_FOO is set, which is no setting.",
     ]
 
 
