@@ -24,7 +24,8 @@ Peer = Callable[[str, Path, str], float]
 
 TARGETS = {
     "dlt": "8 x slower than lse",
-    "executemany upsert": "3.5 x slower than lse",
+    "executemany upsert, as stored by default": "3.5 x slower than lse",
+    "executemany upsert, stored alike": "",
     "SQLModel add_all": "",
 }
 
@@ -33,7 +34,8 @@ def installed() -> dict[str, Peer]:
     """The peers that can run here, by name."""
     peers: dict[str, tuple[Peer, tuple[str, ...]]] = {
         "dlt": (_dlt, ("dlt", "psycopg2")),
-        "executemany upsert": (_executemany, ("asyncpg",)),
+        "executemany upsert, as stored by default": (_executemany_by_default, ("asyncpg",)),
+        "executemany upsert, stored alike": (_executemany, ("asyncpg",)),
         "SQLModel add_all": (_add_all, ()),
     }
     return {
@@ -71,21 +73,32 @@ def _dlt(url: str, folder: Path, storage: str) -> float:  # noqa: ARG001 - dlt m
     return seconds
 
 
+# What an earlier exporter made: every index twice over or unused, and checks that look into the payload.
 _TABLE = """
 create table peer_runs (
-    run_id text primary key, trace_id text not null, project text not null, run_date date not null,
-    data jsonb not null, created_at timestamptz not null default now()
+    id serial primary key, run_id varchar(255) not null unique, trace_id varchar(255) not null,
+    project varchar(255) not null, run_date date not null, data jsonb not null,
+    created_at timestamp default current_timestamp,
+    check (data ->> 'run_id' = run_id), check (data ->> 'trace_id' = trace_id),
+    check (data ->> 'project' = project), check ((data ->> 'run_date')::date = run_date)
 );
+create unique index on peer_runs (run_id);
 create index on peer_runs (trace_id);
+create index on peer_runs (project);
+create index on peer_runs (run_date);
 create index on peer_runs (project, run_date);
-create index on peer_runs ((data ->> 'name'));
-create index on peer_runs ((data ->> 'status'));
 """
 _UPSERT = """
 insert into peer_runs (run_id, trace_id, project, run_date, data)
 values (:run_id, :trace_id, :project, current_date, cast(:data as jsonb))
-on conflict (run_id) do update set trace_id = excluded.trace_id, data = excluded.data, created_at = now()
+on conflict (run_id) do update set trace_id = excluded.trace_id, project = excluded.project,
+    run_date = excluded.run_date, data = excluded.data
 """
+
+
+def _executemany_by_default(url: str, folder: Path, storage: str) -> float:  # noqa: ARG001 - that is the point
+    """As people write it, who do not choose how Postgres compresses: by pglz."""
+    return _executemany(url, folder, "compression default")
 
 
 def _executemany(url: str, folder: Path, storage: str) -> float:
