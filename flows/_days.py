@@ -25,12 +25,13 @@ from prefect.states import Completed, Failed
 
 from flows import _common
 from flows._spread import Engine, Lend, spread
-from lse.errors import LseError, from_os_error, unexpected
+from lse.errors import LseError, unexpected
 from lse.models import ProjectDay, StepResult
 from lse.models.choice import choose
 from lse.pipeline import archived_projects, full_sweep, run_step
 from lse.pipeline.common import counted
 from lse.resources import Resources
+from lse.settings import as_error
 
 SHOWN = 500
 """Rows of a table artifact; the server refuses events above 1.5 MB (measured)."""
@@ -76,7 +77,7 @@ def step(name: str, resources: Resources, day: ProjectDay) -> StepResult:
     except LseError as error:
         raise error from None  # Prefect stores the whole chain, and what others raised may quote anything
     except OSError as error:
-        raise from_os_error(error) from None
+        raise as_error(error, resources.settings) from None
     except Exception as error:  # noqa: BLE001 - the last resort, for the same reason
         raise unexpected(error) from None
 
@@ -110,7 +111,7 @@ def project_day(day: ProjectDay, work: Work, lend: Lend) -> State[DayDone]:
         done = work_on(resources, day, work)
     publish_day(done)
     if done.good:
-        return Completed(message=f"{len(done.results)} steps done", data=done)
+        return Completed(message=f"{counted(len(done.results), 'step')} done", data=done)
     return Failed(message=_common.said(done.results), data=done)
 
 
@@ -118,7 +119,8 @@ def each_day(
     days: Sequence[ProjectDay], work: Work, at_once: int, engine: Engine = "threads"
 ) -> list[DayDone]:
     """`work` on each of `days`, `at_once` side by side, with a bar on the run's page. None stops another."""
-    bar = create_progress_artifact(0.0, description=f"0 of {len(days)} project days")
+    total = counted(len(days), "project day")
+    bar = create_progress_artifact(0.0, description=f"0 of {total}")
     finished: list[DayDone] = []
     with spread(engine, at_once) as (runner, lend):
         futures: dict[PrefectFuture[Any], ProjectDay] = {}
@@ -129,21 +131,23 @@ def each_day(
             future.wait()  # or its state would be asked of the server, which may be behind
             finished.append(_done(futures[future], future.state))
             share = 100 * len(finished) / len(days)
-            told = f"{len(finished)} of {len(days)} project days"
-            update_progress_artifact(cast(UUID, bar), share, told)  # a coroutine only in asynchronous flows
+            update_progress_artifact(
+                cast(UUID, bar), share, f"{len(finished)} of {total}"
+            )  # a coroutine only in asynchronous flows
     return sorted(finished, key=lambda done: (done.day.day, done.day.project))
 
 
 def final_state(done: Sequence[DayDone]) -> State[Any]:
     """Completed when every day is as it should be, else Failed; the message counts, and names a few."""
     bad = [each for each in done if not each.good]
+    total = counted(len(done), "project day")
     if not bad:
-        return Completed(message=f"{len(done)} project days done", data=list(done))
+        return Completed(message=f"{total} done", data=list(done))
     partial = sum(each.partial for each in bad)
     named = "; ".join(f"{each.day}: {_common.said(each.results)}" for each in bad[:_NAMED])
     more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
     counts = f"{len(done) - len(bad)} done, {partial} partial, {len(bad) - partial} failed"
-    return Failed(message=f"{len(done)} project days: {counts}. {named}{more}", data=list(done))
+    return Failed(message=f"{total}: {counts}. {named}{more}", data=list(done))
 
 
 def chosen(resources: Resources, projects: Sequence[str], *, archived: bool = False) -> list[str]:
@@ -181,7 +185,7 @@ def publish_days(done: Sequence[DayDone]) -> None:
     create_table_artifact(
         key=_common.artifact_key(flow_run.flow_name),
         table=[_summary(each) for each in ordered[:SHOWN]],
-        description=f"{len(done)} project days{cut}",
+        description=f"{counted(len(done), 'project day')}{cut}",
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lse.errors import ConfigurationError
+from lse.errors import ConfigurationError, LseError, from_os_error
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ _OTHERS = frozenset(
     }
 )
 """What is no setting, but is read by tests, deployments and containers."""
+
+_FOLDERS = ("data_dir", "archive_dir", "state_dir")
 
 _WANTED = {
     "float_parsing": "a number",
@@ -167,7 +169,7 @@ class Settings(BaseSettings):
         72, description="How many hours after its end a day may still change and is swept again."
     )
 
-    @field_validator("data_dir", "archive_dir", "state_dir")
+    @field_validator(*_FOLDERS)
     @classmethod
     def _can_be_a_folder(cls, value: Path) -> Path:
         there = next(path for path in (value.absolute(), *value.absolute().parents) if os.path.lexists(path))
@@ -265,6 +267,30 @@ def _names(field: str) -> list[str]:
         if isinstance(alias, AliasChoices)
         else [variable_name(field)]
     )
+
+
+def as_error(failure: LseError | OSError, settings: Settings) -> LseError:
+    """`failure` as one of ours. Where a folder of `settings` may not be used, the hint names its variable."""
+    if isinstance(failure, LseError):
+        return failure
+    error = from_os_error(failure)
+    folders = _folders_of(failure.filename, settings)
+    if folders and isinstance(error, ConfigurationError):
+        error.hint = f"Check its permissions, or set another folder: {' or '.join(folders)}."
+    return error
+
+
+def _folders_of(place: Any, settings: Settings) -> list[str]:
+    """The variables whose folder holds `place`, or is to be made in it."""
+    if not isinstance(place, str | bytes):
+        return []
+    path = Path(os.fsdecode(place)).absolute()
+    folders = {name: getattr(settings, name).absolute() for name in _FOLDERS}
+    return [
+        variable_name(name)
+        for name, folder in folders.items()
+        if path.is_relative_to(folder) or folder.is_relative_to(path)
+    ]
 
 
 def variable_name(field: str) -> str:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from lse.errors import Interrupted, LseError, UsageError, from_os_error, unexpected
@@ -62,9 +63,14 @@ def _run() -> int:
 def _translate(error: Exception) -> LseError:
     from typer import Abort  # takes a while, in which an interrupt is to find `main`
 
+    from lse.cli.options import settings
+    from lse.settings import as_error
+
     if isinstance(error, LseError):
         return error
     if isinstance(error, OSError):
+        with suppress(OSError, LseError):  # as when it is the `.env` that cannot be read
+            return as_error(error, settings())
         return from_os_error(error)
     if isinstance(error, Abort):
         return Interrupted("Stopped; nothing was changed.")

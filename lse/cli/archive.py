@@ -10,7 +10,7 @@ from lse.cli import listing, prune, to_db, verify
 from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document
 from lse.cli.selection import Selection, may_select, takes_selection
-from lse.errors import AccessError, ConfigurationError, LseError, from_os_error
+from lse.errors import AccessError, ConfigurationError, LseError
 from lse.models.choice import Known
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
@@ -185,6 +185,8 @@ def run_archived(name: str, step: Step, selection: Selection, json: bool) -> Non
 
 def _run(name: str, step: Step, opened: "Resources", days: Sequence[ProjectDay], json: bool) -> None:
     """Run one step on each day, print each result, and exit with the first code that is not 0."""
+    from lse.settings import as_error
+
     documents: list[Mapping[str, Any]] = []
     codes: list[int] = []
     for day in days:
@@ -194,8 +196,7 @@ def _run(name: str, step: Step, opened: "Resources", days: Sequence[ProjectDay],
         except (LseError, OSError) as failure:
             if len(days) == 1:
                 raise
-            error = failure if isinstance(failure, LseError) else from_os_error(failure)
-            result = failed(name, error)
+            result = failed(name, as_error(failure, opened.settings))
         codes.append(result.exit_code)
         documents.append({"project": day.project, "date": str(day.day), **result_document(result)})
         if not json:

@@ -20,7 +20,7 @@ from lse.cli.output import (
     tell,
 )
 from lse.cli.selection import Projects
-from lse.errors import AccessError, ConfigurationError, IncompleteError, LseError, UsageError, from_os_error
+from lse.errors import AccessError, ConfigurationError, IncompleteError, LseError, UsageError
 from lse.models.choice import choose
 from lse.models.day import ProjectDay
 from lse.models.results import Progress, StepResult
@@ -81,6 +81,7 @@ def _import(
     opened: "Resources", place: str, projects: Sequence[str], dry_run: bool, yes: bool, json: bool
 ) -> None:
     from lse.archive.earlier_index import EarlierIndex
+    from lse.pipeline.common import counted
     from lse.pipeline.importing import begin_import, import_day, open_earlier, plan_import
 
     _require_somebody(yes=yes or dry_run)
@@ -93,7 +94,7 @@ def _import(
         results: list[tuple[ProjectDay, StepResult]] = []
         name = None
         if not dry_run and planned:
-            _ask(f"Import {len(planned)} project days into {opened.settings.data_dir}?", yes=yes)
+            _ask(f"Import {counted(len(planned), 'project day')} into {opened.settings.data_dir}?", yes=yes)
             batch = begin_import(opened, index)
             name = batch.name
 
@@ -108,12 +109,13 @@ def _import(
 
 
 def _roll_back(opened: "Resources", name: str, *, yes: bool, json: bool) -> None:
+    from lse.pipeline.common import counted
     from lse.pipeline.importing import batch_named, days_to_roll_back, roll_back_day
 
     batch = batch_named(opened, name)
     days = days_to_roll_back(batch)
     if days:
-        _ask(f"Make {len(days)} project days what they were before the import {name}?", yes=yes)
+        _ask(f"Make {counted(len(days), 'project day')} what they were before the import {name}?", yes=yes)
     elif not json:
         print_line("nothing of this import is left to take back")
 
@@ -130,13 +132,15 @@ def _on_each(
     name: str, step: Step, opened: "Resources", days: Sequence[ProjectDay], *, json: bool
 ) -> list[tuple[ProjectDay, StepResult]]:
     """What became of each day; a day that fails does not stop the others, a wrong setting does."""
+    from lse.settings import as_error
+
     results: list[tuple[ProjectDay, StepResult]] = []
     for day in days:
         try:
             with opened.lock(day), progress_bar(str(day)) as progress:
                 result = step(day, progress)
         except (LseError, OSError) as failure:
-            result = failed(name, failure if isinstance(failure, LseError) else from_os_error(failure))
+            result = failed(name, as_error(failure, opened.settings))
         if not json:
             print_result(str(day), result)
         results.append((day, result))

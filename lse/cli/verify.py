@@ -13,7 +13,7 @@ from lse.cli.options import Json, resources
 from lse.cli.output import failed, print_data, print_json, print_line, print_result, progress_bar, tell
 from lse.cli.output import result_document as document_of
 from lse.cli.selection import Selection, may_select
-from lse.errors import AccessError, ConfigurationError, LseError, UsageError, from_os_error
+from lse.errors import AccessError, ConfigurationError, LseError, UsageError
 from lse.models.day import ProjectDay
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def _verified(
 def _verified_day(opened: "Resources", day: ProjectDay, asked: _Asked, *, alone: bool) -> "Fixed":
     from lse.pipeline.copies import Copies
     from lse.pipeline.repairing import Fixed, compare_and_fix
+    from lse.settings import as_error
 
     def agree(repairs: Sequence["Repair"]) -> bool:
         return asked.fix and _agreed(day, repairs, asked)
@@ -157,8 +158,7 @@ def _verified_day(opened: "Resources", day: ProjectDay, asked: _Asked, *, alone:
     except (LseError, OSError) as failure:
         if alone:
             raise
-        error = failure if isinstance(failure, LseError) else from_os_error(failure)
-        return Fixed(failed("verify", error), Copies())
+        return Fixed(failed("verify", as_error(failure, opened.settings)), Copies())
 
 
 def _agreed(day: ProjectDay, repairs: Sequence["Repair"], asked: _Asked) -> bool:

@@ -18,7 +18,6 @@ from lse.errors import (
     IncompleteError,
     LseError,
     UsageError,
-    from_os_error,
 )
 from lse.models import ProjectDay, StepResult
 from lse.pipeline.common import as_fetched, counted, options, pruned, settled
@@ -27,6 +26,7 @@ from lse.pipeline.listing import ListedDay, list_days
 from lse.pipeline.target_copy import find_copies, holds
 from lse.pipeline.verifying import Depth, compare_copies
 from lse.resources import Resources
+from lse.settings import as_error
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def _prune_day(resources: Resources, each: ListedDay, copies: tuple[str, ...], *
     except (AccessError, ConfigurationError):
         raise  # no other day would fare better
     except (LseError, OSError) as failure:
-        error = failure if isinstance(failure, LseError) else from_os_error(failure)
+        error = as_error(failure, resources.settings)
         return Pruned(each.day, (), 0, "", error.message, error.exit_code)
 
 

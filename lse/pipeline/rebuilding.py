@@ -8,13 +8,14 @@ from typing import Any
 from lse.archive.fetch_record import read_fetch_record
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import describe_zip, open_zip
-from lse.errors import AccessError, ConfigurationError, LseError, from_os_error
+from lse.errors import AccessError, ConfigurationError, LseError
 from lse.models import ProjectDay, StepResult
 from lse.pipeline.common import fetch_facts
 from lse.pipeline.listing import list_days
 from lse.pipeline.loading import load
 from lse.pipeline.target_copy import find_copy, stored_counts
 from lse.resources import Resources
+from lse.settings import as_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def _rebuilt(resources: Resources, day: ProjectDay) -> StepResult:
     except (AccessError, ConfigurationError):
         raise  # no other day would fare better
     except (LseError, OSError) as failure:
-        error = failure if isinstance(failure, LseError) else from_os_error(failure)
+        error = as_error(failure, resources.settings)
         return StepResult("load", "failed", error.message, hint=error.hint, exit_code=error.exit_code)
 
 

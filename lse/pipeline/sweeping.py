@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lse.archive.fetch_record import FetchRecord
 from lse.archive.spool import remove_spool
-from lse.errors import LseError, TemporaryError, from_os_error
+from lse.errors import LseError, TemporaryError
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import forget_failure, happened, no_progress, note, settled
 from lse.pipeline.fetching import fetch, require_begun
@@ -19,6 +19,7 @@ from lse.pipeline.target_copy import find_copy, recipients
 from lse.pipeline.tracing import span
 from lse.pipeline.verifying import verify
 from lse.resources import Resources
+from lse.settings import as_error
 from lse.sources import Project, Window
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def _sweep_step(
     try:
         result = run(step, resources, day)
     except (LseError, OSError) as failure:
-        error = failure if isinstance(failure, LseError) else from_os_error(failure)
+        error = as_error(failure, resources.settings)
         logger.debug("The step %s of %s failed.", step, day, exc_info=True)
         result = StepResult(step, "failed", error.message, hint=error.hint, exit_code=error.exit_code)
         note(resources, day, failed_step=step, failure=error.message)

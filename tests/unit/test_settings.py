@@ -1,5 +1,6 @@
 """Configuration: precedence, masking, and errors that never show a value."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lse.settings import (
     Settings,
     _warn_if_mistyped,
     _warn_if_readable,
+    as_error,
     describe,
     load_settings,
     variable_name,
@@ -203,6 +205,19 @@ def test_a_folder_that_can_be_none_is_named_with_its_variable(
         assert refused.value.message == (
             f"The configuration does not fit: {variable}: {tmp_path / fault} is no folder."
         )
+
+
+def test_a_folder_that_is_refused_is_named_with_its_variable(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path / "data", archive_dir=tmp_path / "zips/here")
+
+    def hint(place: Path) -> str:
+        return as_error(PermissionError(errno.EACCES, "Permission denied", str(place)), settings).hint
+
+    assert [hint(tmp_path / place) for place in ("data/chat/x.json", "zips", "elsewhere")] == [
+        "Check its permissions, or set another folder: LSE_DATA_DIR.",
+        "Check its permissions, or set another folder: LSE_ARCHIVE_DIR.",
+        "Check the permissions, or set another place: `lse config`.",
+    ]
 
 
 def test_a_name_like_that_of_a_setting_is_warned_of_once(
