@@ -15,6 +15,7 @@ from pydantic import Field
 from lse.errors import LseError, TemporaryError
 from lse.models import StepResult
 from lse.pipeline import exit_code
+from lse.pipeline.common import counted
 
 Skippable = Literal["fetch", "upload", "db", "verify"]
 """A step that a sweep may leave out, as on the command line."""
@@ -102,8 +103,8 @@ def final_state(results: Sequence[StepResult]) -> State[Any]:
     Prefect calls a flow completed whatever its tasks did, unless the flow says otherwise.
     """
     if not exit_code(results) and not wrong(results):
-        return Completed(message=f"{len(results)} steps done", data=list(results))
-    message = f"{len(wrong(results))} of {len(results)} steps: {said(results)}"
+        return Completed(message=f"{counted(len(results), 'step')} done", data=list(results))
+    message = f"{len(wrong(results))} of {counted(len(results), 'step')}: {said(results)}"
     return Failed(message=message, data=list(results))
 
 

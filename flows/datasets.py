@@ -14,6 +14,7 @@ from pydantic import Field
 from flows import _common
 from lse.errors import LseError
 from lse.pipeline import evaluating
+from lse.pipeline.common import counted
 from lse.pipeline.evaluating import BuildRecord, DatasetRequest, Plan
 from lse.resources import Resources
 from lse.settings import load_settings
@@ -78,7 +79,7 @@ def dataset(
     except LseError as error:
         return Failed(message=f"{error.message} {error.hint}".strip())
     _publish(record, file, plan)
-    return Completed(message=f"{record.examples} examples, {record.id}", data=record)
+    return Completed(message=f"{counted(record.examples, 'example')}, {record.id}", data=record)
 
 
 def _publish(record: BuildRecord, file: Path, plan: Plan | None) -> None:

@@ -17,6 +17,7 @@ from lse.archive.files import write_atomically
 from lse.archive.layout import project_slug
 from lse.formats import encoded
 from lse.pipeline import report as compute
+from lse.pipeline.common import counted
 from lse.reports import Request, report_names
 from lse.resources import Resources
 from lse.settings import load_settings
@@ -67,4 +68,4 @@ def report(
     create_link_artifact(key=f"{key}-csv", link=path.as_uri(), link_text=path.name, description=about)
     cut = f", the first {_days.SHOWN} of {len(rows)} rows" if len(rows) > _days.SHOWN else ""
     create_table_artifact(key=key, table=rows[: _days.SHOWN], description=f"{about}{cut}; file: {path}")
-    return Completed(message=f"{len(rows)} rows in {path}")
+    return Completed(message=f"{counted(len(rows), 'row')} in {path}")

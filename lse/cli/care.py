@@ -100,10 +100,12 @@ def retain(
 
 
 def _print(months: Sequence["Retained"], yes: bool) -> None:
+    from lse.pipeline.common import counted
+
     if not months:
         print_line("no month is older than that")
         return
-    rows = [(m.month, m.state, f"{m.runs:,} runs", f"{m.size / 1e6:,.0f} MB") for m in months]
+    rows = [(m.month, m.state, counted(m.runs, "run"), f"{m.size / 1e6:,.0f} MB") for m in months]
     print_table(("month", "", "", ""), rows)
     for month in months:
         for obstacle in month.obstacles[:10]:
@@ -153,12 +155,13 @@ def drill(
 
     Nothing live is changed. `lse status` shows how long ago the last drill was. Exit code 3 on differences.
     """
+    from lse.pipeline.common import counted
     from lse.pipeline.drilling import Drilled
     from lse.pipeline.drilling import drill as restore_some
 
     def say(each: Drilled) -> None:
         if not json:
-            outcome = "; ".join(each.problems) or f"{each.runs:,} runs came back as they are"
+            outcome = "; ".join(each.problems) or f"{counted(each.runs, 'run')} came back whole"
             print_line(f"{each.project}/{each.date}  from the {each.source}  {outcome}")
 
     with resources() as opened:

@@ -79,6 +79,7 @@ def _sandbox(folder: Path) -> Iterator["Sandbox"]:
 
 def _write_sample(sandbox: "Sandbox", traces: int) -> None:
     from lse.cli.sandbox import sample_writer
+    from lse.pipeline.common import counted
 
     write_sample = sample_writer()
     days = (LAST_DAY - FIRST_DAY).days + 1
@@ -87,8 +88,9 @@ def _write_sample(sandbox: "Sandbox", traces: int) -> None:
     )
     for day in written.days:
         print_line(
-            f"{day.project}/{day.day}  {day.runs} runs in {day.traces} traces,"
-            f" {day.zenrows_failures} failed zenrows_scraper runs, {day.feedback} feedback records"
+            f"{day.project}/{day.day}  {counted(day.runs, 'run')} in {counted(day.traces, 'trace')},"
+            f" {counted(day.zenrows_failures, 'failed zenrows_scraper run')},"
+            f" {counted(day.feedback, 'feedback record')}"
         )
 
 

@@ -28,6 +28,7 @@ def sweep(
     """
     from lse.cli.sweep import sweep_days
     from lse.pipeline import due_days, require_project
+    from lse.pipeline.common import counted
 
     wanted = {"upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = frozenset(step for step, skipped in wanted.items() if skipped)
@@ -41,6 +42,7 @@ def sweep(
         elif dry_run or not due:
             for each in due:
                 print_line(f"{each.day}  {each.reason}")
-            print_line(f"{len(due)} days are due" if due else "nothing is due")
+            are = "is" if len(due) == 1 else "are"
+            print_line(f"{counted(len(due), 'day')} {are} due" if due else "nothing is due")
         else:
             sweep_days(opened, [d.day for d in due], skip=skip, force=False, flow=False, json=json)

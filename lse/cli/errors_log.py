@@ -41,9 +41,12 @@ def errors(
 
 
 def _print(each: "Failures") -> None:
+    from lse.pipeline.common import counted
+
     state = "solved" if each.solved else "open"
     print_line(f"{each.fingerprint}  {each.step:<7} {each.count:>5,} times  {state:<6}  {each.message}")
     print_line(
-        f"            {each.days:,} project days in {each.origins:,} runs; first {each.first:%Y-%m-%d %H:%M},"
-        f" last {each.last:%Y-%m-%d %H:%M} UTC, of {each.last_day} in run {each.last_origin}"
+        f"            {counted(each.days, 'project day')} in {counted(each.origins, 'run')};"
+        f" first {each.first:%Y-%m-%d %H:%M}, last {each.last:%Y-%m-%d %H:%M} UTC,"
+        f" of {each.last_day} in run {each.last_origin}"
     )

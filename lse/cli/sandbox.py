@@ -85,6 +85,8 @@ def sample(
     traces: Annotated[int, typer.Option(min=1, help="Traces per project and day.")] = 12,
 ) -> None:
     """Let a small research agent write traces into a running sandbox through the real LangSmith SDK."""
+    from lse.pipeline.common import counted
+
     write_sample = sample_writer()
     address = _address(endpoint)
     _post(f"{address}/_sandbox/faults", b"[]", method="GET")  # is it there, and a sandbox?
@@ -100,7 +102,8 @@ def sample(
     )
     for day in written.days:
         print_line(
-            f"{day.project}/{day.day}: {day.runs} runs in {day.traces} traces, {day.feedback} feedback"
+            f"{day.project}/{day.day}: {counted(day.runs, 'run')} in {counted(day.traces, 'trace')},"
+            f" {counted(day.feedback, 'feedback record')}"
         )
 
 

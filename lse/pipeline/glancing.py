@@ -5,7 +5,7 @@ from lse.archive.manifest import Manifest
 from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import open_zip
 from lse.models import ProjectDay
-from lse.pipeline.common import was_pruned
+from lse.pipeline.common import counted, was_pruned
 from lse.pipeline.copies import Copies, Records, find_in_target
 from lse.pipeline.target_copy import holds
 from lse.resources import Resources
@@ -54,7 +54,7 @@ def _glance_at_files(
             copies.miss("files", f"every trace file of {day}")
         return
     traces = sum(trace_of_file(path.name) is not None for path in files)
-    copies.held["files"] = f"{traces:,} traces"
+    copies.held["files"] = counted(traces, "trace")
     if manifest is None or records.content_sha256 not in (None, manifest.content_sha256):
         if records.fetch and traces < records.fetch.traces:
             copies.miss("files", f"{records.fetch.traces - traces} of {records.fetch.traces} traces")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lse.archive.zip import ZipInfo
-from lse.pipeline.common import fetch_facts
+from lse.pipeline.common import counted, fetch_facts
 from lse.pipeline.copies import Records, packed_since_fetch
 from lse.verify import Difference
 
@@ -20,7 +20,7 @@ def compare_ledger(records: Records, info: ZipInfo | None, rows: int | None) -> 
     entry, fetch = records.ledger, records.fetch
     if entry is None or entry.loaded_at is None:
         if rows:
-            yield Difference("missing", "ledger", f"the load of {rows:,} runs")
+            yield Difference("missing", "ledger", f"the load of {counted(rows, 'run')}")
     elif rows is not None and entry.loaded_runs != rows:
         yield _differs("loaded_runs")
     if entry is None:

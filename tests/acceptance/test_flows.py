@@ -116,7 +116,7 @@ def test_a_report_is_published_as_a_csv_file_a_link_and_a_table(configured: Lse)
     state = report(name="zenrows-errors", project=PROJECT, start=LAST_DAY, return_state=True)
 
     file = configured.folder / "archives/reports/zenrows-errors/chat-research/2025-09-14_2025-09-14.csv"
-    assert state.message == f"1 rows in {file}"
+    assert state.message == f"1 row in {file}"
     assert file.read_text().startswith("Date,Total Traces,Zenrows Errors,Error Rate\n2025-09-14,5,")
     assert file.as_uri() in artifacts("zenrows-errors-chat-research-csv")[0].data
     assert '"Total Traces": "5"' in artifacts("zenrows-errors-chat-research")[0].data
@@ -185,7 +185,7 @@ def test_a_rotation_compares_its_part_a_drill_restores_and_prune_says_what_would
     drilled = drill(count=1, seed=5, return_state=True)
     pruned = prune(keep_days=30, max_share=100, return_state=True)
 
-    assert (compared.type.value, compared.message) == ("COMPLETED", "1 project days done")
+    assert (compared.type.value, compared.message) == ("COMPLETED", "1 project day done")
     assert (drilled.type.value, drilled.message) == ("COMPLETED", "1 day restored, seed 5")
     assert '"from": "target"' in artifacts("drill")[0].data
     assert pruned.type.value == "COMPLETED"
