@@ -107,6 +107,8 @@ def _add_report(report: str) -> None:
             print_data(_shown(found.document))
         else:
             write_output(output, encoded(found.document))
+        if chosen.end > utc_today():
+            tell(f"lse: {chosen.end} is yet to come; today is {utc_today()} in UTC.")
         tell(f"lse: {request}, {project or 'all projects'}: {found.coverage}.")
         if found.shown < found.rows:
             tell(f"lse: {found.shown} of {found.rows:,} rows; more with --top.")

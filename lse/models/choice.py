@@ -16,7 +16,7 @@ def choose(projects: Sequence[str], all_projects: bool, known: Known) -> list[st
     """
     if bool(projects) == all_projects:
         problem = "--all-projects leaves no project to name." if projects else "No project is given."
-        raise UsageError(problem, hint="--project NAME, --project 'chat-*', or --all-projects.")
+        raise UsageError(problem, hint="Add --project NAME, --project 'chat-*', or --all-projects.")
     names = sorted(set(known())) if all_projects or any(map(_is_pattern, projects)) else []
     chosen = [name for project in projects for name in _matches(project, names)]
     if all_projects and not names:

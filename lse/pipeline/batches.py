@@ -89,8 +89,9 @@ def find_batch(state_dir: Path, name: str | None) -> Batch:
     known = batches(state_dir)
     chosen = [batch for batch in known if batch.name == name or (name is None and not batch.undone)]
     if not chosen:
-        there = f"There are: {', '.join(batch.name for batch in known[-3:])}." if known else "There is none."
-        raise UsageError(f"There is no repair {name or 'to take back'}.", hint=there)
+        standing = [batch.name for batch in known if not batch.undone]
+        there = f"There are: {', '.join(standing[-3:])}." if standing else "There is none to take back."
+        raise UsageError(f"There is no repair {name or 'to take back'}.", hint=there if name else "")
     return chosen[-1]
 
 

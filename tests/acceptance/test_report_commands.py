@@ -102,6 +102,8 @@ def test_a_mistyped_project_is_refused_and_a_day_without_runs_is_not(swept: Lse)
         empty = swept("report", "errors", "-p", PROJECT, *options)
         assert (empty.code, empty.out.splitlines()[1:]) == (0, ["2025-09-01,0,0,0.0,0,0,0"])
         assert "0 of 1 days complete, 1 missing" in empty.err
+        assert "yet to come" not in empty.err
+    assert "2999-01-01 is yet to come; today is " in swept("report", "errors", "-d", "2999-01-01").err
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,9 @@ def test_there_is_nothing_to_take_back_twice(day: DayOfCopies) -> None:
     assert batch is not None
     assert day.undo().state == "done"
     assert day.undo(batch.name).state == "unchanged"
-    with pytest.raises(UsageError, match="no repair elsewhere"):
+    with pytest.raises(UsageError, match="no repair elsewhere") as refused:
         day.undo("elsewhere")
+    assert refused.value.hint == "There is none to take back."
 
 
 # --- the command line
@@ -223,7 +224,7 @@ def test_a_drill_restores_into_a_scratch_place_and_is_remembered(day: DayOfCopie
     code, out, _ = lse("drill", "--seed", "7")
     assert (code, out) == (
         0,
-        "chat/2025-09-13  from the target  19 runs came back as they are\nseed 7\n",
+        "chat/2025-09-13  from the target  19 runs came back whole\nseed 7\n",
     )
     assert day.exact() == before
     assert day.sql("select 1 from pg_namespace where nspname like 'lse_drill%'") == []
