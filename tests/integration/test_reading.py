@@ -253,6 +253,24 @@ def test_a_server_that_falls_silent_at_any_message_ends_a_question(
         assert (proxy.fired.is_set(), time.monotonic() - began < 5) == (True, True)
 
 
+def test_silence_ends_a_stream_and_the_slowness_of_who_reads_it_does_not(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(store, *(raw(n, run_id(0)) for n in range(60)))
+    monkeypatch.setattr(reading, "_GRACE", 0.2)
+    with FaultProxy(database_url) as proxy:
+        reader = Reader(proxy.url, timeout=0.3)
+        rows = reader.runs_with_feedback(DAY)
+        assert next(rows)
+        time.sleep(1)
+        assert len(list(rows)) == 59
+        proxy.arm(Fault("stall", containing=b"jsonb_agg"))
+        began = time.monotonic()
+        with pytest.raises(TemporaryError, match="connection to the database was lost"):
+            next(reader.runs_with_feedback(DAY))
+        assert (proxy.fired.is_set(), time.monotonic() - began < 5) == (True, True)
+
+
 def test_whoever_stops_reading_waits_for_no_answer(store: Store, database_url: str) -> None:
     runs = tuple(raw(n, run_id(0)) for n in range(3))
     load(store, *runs)
