@@ -43,16 +43,19 @@ def _step(found: re.Match[str]) -> Step:
     return found["key"] if found["key"] is not None else found["quoted"]
 
 
-def values_at(document: Any, path: Sequence[Step]) -> list[Any]:
+def values_at(document: Any, path: Path) -> Sequence[Any]:
     """Every value that `path` leads to, without nulls; members that `*` stands for in order of their keys."""
     for position, step in enumerate(path):
         if step is None:
             rest = path[position + 1 :]
             return [value for member in _members(document) for value in values_at(member, rest)]
-        document = _member(document, step)
+        if isinstance(document, dict):
+            document = document.get(step if isinstance(step, str) else str(step))
+        else:
+            document = _item(document, step)
         if document is None:
-            return []
-    return [] if document is None else [document]
+            return ()
+    return () if document is None else (document,)
 
 
 def value_at(document: Any, path: Path) -> Any:
@@ -60,9 +63,8 @@ def value_at(document: Any, path: Path) -> Any:
     return next(iter(values_at(document, path)), None)
 
 
-def _member(document: Any, step: str | int) -> Any:
-    if isinstance(document, dict):
-        return document.get(str(step))
+def _item(document: Any, step: str | int) -> Any:
+    """The item of a list at a position; None when it is no list, or no position in it."""
     if isinstance(document, list) and isinstance(step, int) and -len(document) <= step < len(document):
         return document[step]
     return None

@@ -134,12 +134,13 @@ def redactor(kinds: Sequence[str]) -> Callable[[Any], Any]:
         if isinstance(value, str):
             return short(value) if len(value) < _UUID_LENGTH else text(value)
         if isinstance(value, dict):
-            return _with_keys({name: tree(item) for name, item in value.items()}, short)
+            redacted = {short(name): tree(item) for name, item in value.items()}
+            return redacted if len(redacted) == len(value) else _numbered(value, short, tree)
         if isinstance(value, list):
             return [tree(item) for item in value]
         if isinstance(value, int | Decimal) and not isinstance(value, bool):
             shown = f"{value:f}" if isinstance(value, Decimal) else str(value)
-            return value if (redacted := text(shown)) == shown else redacted
+            return value if (replaced := text(shown)) == shown else replaced
         return value
 
     return tree if chosen else lambda value: value
@@ -149,17 +150,15 @@ def _replaced(text: str, kind: _Kind, mark: str) -> str:
     return kind.form.sub(lambda found: mark if kind.certain(found[0]) else found[0], text)
 
 
-def _with_keys(value: dict[str, Any], text: Callable[[str], str]) -> dict[str, Any]:
-    """`value` with redacted keys; keys that became equal are numbered, so that no value is lost."""
-    redacted = {text(key): item for key, item in value.items()}
-    if len(redacted) == len(value):
-        return redacted
+def _numbered(
+    value: dict[str, Any], text: Callable[[str], str], tree: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """`value` redacted, with numbers behind keys that became equal, so that no value is lost."""
     found: dict[str, Any] = {}
     for key in sorted(value):
-        item = value[key]
         name = first = text(key)
         number = 2
         while name in found:
             name, number = f"{first} {number}", number + 1
-        found[name] = item
+        found[name] = tree(value[key])
     return found

@@ -65,9 +65,10 @@ class RunDocument:
 
     def values(self, paths: Iterable[Path]) -> Iterator[Any]:
         """What `paths` lead to in this run, one path after the other."""
-        for first, *rest in paths:
+        for path in paths:
+            first = path[0]
             top = self.latest_feedback if first == "feedback" else self.member(str(first))
-            yield from values_at(top, rest)
+            yield from values_at(top, path[1:])
 
 
 class TraceDocument:
