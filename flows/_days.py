@@ -28,7 +28,7 @@ from flows._spread import Engine, Lend, spread
 from lse.errors import LseError, unexpected
 from lse.models import ProjectDay, StepResult
 from lse.models.choice import choose
-from lse.pipeline import archived_projects, full_sweep, run_step
+from lse.pipeline import archived_projects, full_sweep, in_turn, run_step
 from lse.pipeline.common import counted
 from lse.resources import Resources
 from lse.settings import as_error
@@ -88,8 +88,15 @@ def run_as_task(name: str, resources: Resources, day: ProjectDay) -> StepResult:
 
 
 def sweeping(skip: Set[str], force: bool) -> Work:
-    """The work of a sweep: each step as a task, but those of `skip`, which are named as in the pipeline."""
-    return lambda resources, day: full_sweep(resources, day, skip=skip, force=force, run=run_as_task)
+    """The work of a sweep: each step as a task, but those of `skip`, which are named as in the pipeline.
+
+    A day on which another process works is waited for.
+    """
+
+    def work(resources: Resources, day: ProjectDay) -> Sequence[StepResult]:
+        return in_turn(lambda: full_sweep(resources, day, skip=skip, force=force, run=run_as_task))
+
+    return work
 
 
 def work_on(resources: Resources, day: ProjectDay, work: Work) -> DayDone:

@@ -132,12 +132,15 @@ def full_sweep(
     wanted = {"fetch": skip_fetch, "upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = frozenset(step for step, skipped in wanted.items() if skipped)
     from lse.cli.sweep import sweep_days
+    from lse.pipeline import require_projects
 
     with resources() as opened:
         chosen = selection.of(archived_projects(opened) if skip_fetch else source_projects(opened))
         if dry_run:
             _print_plan(opened, chosen, json, trust_settled=not force)
             return
+        if not skip_fetch:
+            require_projects(opened, dict.fromkeys(day.project for day in chosen))
         sweep_days(opened, chosen, skip=skip, force=force, flow=flow, json=json)
 
 

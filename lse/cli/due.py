@@ -27,15 +27,14 @@ def sweep(
     Of a project that was never archived, only the days of which LangSmith's figures may still change.
     """
     from lse.cli.sweep import sweep_days
-    from lse.pipeline import due_days, require_project
+    from lse.pipeline import due_days, require_projects
     from lse.pipeline.common import counted
 
     wanted = {"upload": skip_upload, "load": skip_db, "verify": skip_verify}
     skip = frozenset(step for step, skipped in wanted.items() if skipped)
     with resources() as opened:
         names = choose(project or (), all_projects, lambda: [each.name for each in opened.source.projects()])
-        for name in names:
-            require_project(opened, name)
+        require_projects(opened, names)
         due = due_days(opened, names, utc_today(), days_back=days_back, compared=not skip_verify)
         if dry_run and json:
             print_json([{"project": d.day.project, "date": str(d.day.day), "reason": d.reason} for d in due])

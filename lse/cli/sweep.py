@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import typer
@@ -12,7 +12,7 @@ from lse.cli.options import export_flags, settings
 from lse.cli.output import failed, print_json, print_result, progress_bar, result_document, tell
 from lse.errors import BusyError, TemporaryError
 from lse.models import ProjectDay, StepResult
-from lse.pipeline import exit_code, full_sweep, require_project, run_step
+from lse.pipeline import exit_code, full_sweep, in_turn, run_step
 from lse.resources import Resources
 from lse.settings import Settings
 
@@ -26,29 +26,43 @@ def sweep_days(
     flow: bool | None,
     json: bool,
 ) -> None:
-    """Sweep each day, print its results as they come, and exit with the first code that is not 0."""
-    if "fetch" not in skip:
-        for project in dict.fromkeys(day.project for day in days):
-            require_project(opened, project)
+    """Sweep each day, print its results as they come, and exit with the first code that is not 0.
+
+    A day of several on which another process works comes again after the others.
+    """
     as_flow = bool(os.environ.get("PREFECT_API_URL")) if flow is None else flow
-    sweeps: list[tuple[ProjectDay, list[StepResult]]] = []
+
+    def sweep(day: ProjectDay) -> list[StepResult]:
+        if as_flow:
+            return sweep_by_flow(day, skip, force, quiet=json)
+        return _sweep(opened, day, skip, force, quiet=json)
+
+    swept: dict[ProjectDay, list[StepResult]] = {}
     for day in days:
         try:
-            results = (
-                sweep_by_flow(day, skip, force, quiet=json)
-                if as_flow
-                else _sweep(opened, day, skip, force, quiet=json)
-            )
+            swept[day] = sweep(day)
         except BusyError as error:
             if len(days) == 1:
                 raise
-            results = [failed("sweep", error)]
-            _tell(day, results[0], quiet=json)
-        sweeps.append((day, results))
+            tell(f"{day}  sweep   busy        {error.message} It comes again after the others.")
+    for day in [day for day in days if day not in swept]:
+        swept[day] = _sweep_in_turn(sweep, day, quiet=json)
     if json:
-        documents = [_document(day, results) for day, results in sweeps]
+        documents = [_document(day, swept[day]) for day in days]
         print_json(documents[0] if len(documents) == 1 else documents)
-    raise typer.Exit(next((code for _, results in sweeps if (code := exit_code(results))), 0))
+    raise typer.Exit(next((code for day in days if (code := exit_code(swept[day]))), 0))
+
+
+def _sweep_in_turn(
+    sweep: Callable[[ProjectDay], list[StepResult]], day: ProjectDay, *, quiet: bool
+) -> list[StepResult]:
+    """Sweep `day` once nobody else works on it; that it took too long is a result as well."""
+    try:
+        return in_turn(lambda: sweep(day))
+    except BusyError as error:
+        result = failed("sweep", error)
+        _tell(day, result, quiet=quiet)
+        return [result]
 
 
 def _sweep(

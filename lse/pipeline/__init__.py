@@ -19,14 +19,14 @@ if TYPE_CHECKING:
         archived_projects,
         require_archived,
         require_known,
-        require_project,
+        require_projects,
         require_readable,
     )
     from lse.pipeline.pruning import COPIES, Pruned, prune
     from lse.pipeline.reporting import Answer, answer, report
     from lse.pipeline.restoring import day_of_trace, restore, restore_trace
     from lse.pipeline.status import ProjectStatus, statuses
-    from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, run_step
+    from lse.pipeline.sweeping import STEPS, RunStep, exit_code, full_sweep, in_turn, run_step
     from lse.pipeline.vanishing import ask_expiry
     from lse.pipeline.verifying import verify
 
@@ -48,6 +48,7 @@ __all__ = [
     "exit_code",
     "fetch",
     "full_sweep",
+    "in_turn",
     "list_days",
     "load",
     "no_progress",
@@ -57,7 +58,7 @@ __all__ = [
     "report",
     "require_archived",
     "require_known",
-    "require_project",
+    "require_projects",
     "require_readable",
     "restore",
     "restore_trace",
@@ -76,12 +77,12 @@ _HOMES = {
     "loading": "load",
     "packing": "pack upload",
     "planning": "PlannedDay plan",
-    "projects": "archived_projects require_archived require_known require_project require_readable",
+    "projects": "archived_projects require_archived require_known require_projects require_readable",
     "pruning": "COPIES Pruned prune",
     "reporting": "Answer answer report",
     "restoring": "day_of_trace restore restore_trace",
     "status": "ProjectStatus statuses",
-    "sweeping": "STEPS RunStep exit_code full_sweep run_step",
+    "sweeping": "STEPS RunStep exit_code full_sweep in_turn run_step",
     "vanishing": "ask_expiry",
     "verifying": "verify",
 }

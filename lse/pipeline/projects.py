@@ -31,16 +31,17 @@ def require_readable(resources: Resources, project: str) -> None:
         require_known([project], noted | _on_disk(resources))
 
 
-def require_project(resources: Resources, project: str) -> None:
-    """Raise `UsageError` for a project that neither the archive nor the source knows; similar ones are named.
+def require_projects(resources: Resources, projects: Iterable[str]) -> None:
+    """Raise `UsageError` for the first of `projects` that neither the archive nor the source knows.
 
-    What was archived stays a project when the source has it no more. A source that does not answer cannot
-    contradict.
+    Similar ones are named. What was archived stays a project when the source has it no more. A source that
+    does not answer cannot contradict.
     """
-    noted = resources.ledger.projects() if resources.ledger is not None else ()
-    if project not in noted and project not in _on_disk(resources):
-        with suppress(TemporaryError, AccessError, ConfigurationError):
-            resources.source.project(project)
+    known = archived_projects(resources)
+    for project in projects:
+        if project not in known:
+            with suppress(TemporaryError, AccessError, ConfigurationError):
+                resources.source.project(project)
 
 
 def require_known(projects: Iterable[str], known: Collection[str]) -> None:

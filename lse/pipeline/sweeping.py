@@ -4,16 +4,17 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from lse.archive.fetch_record import FetchRecord
 from lse.archive.spool import remove_spool
-from lse.errors import LseError, TemporaryError
+from lse.errors import BusyError, LseError, TemporaryError
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.common import forget_failure, happened, no_progress, note, settled
 from lse.pipeline.fetching import fetch, require_begun
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
-from lse.pipeline.projects import archived_projects, require_known, require_project
+from lse.pipeline.projects import archived_projects, require_known, require_projects
 from lse.pipeline.pruning import stays_pruned
 from lse.pipeline.target_copy import find_copy, recipients
 from lse.pipeline.tracing import span
@@ -38,6 +39,11 @@ _FUNCTIONS: dict[str, Callable[..., StepResult]] = {
 }
 
 RunStep = Callable[[str, Resources, ProjectDay], StepResult]
+
+BUSY_SECONDS = 300.0
+"""How long a sweep waits for a day on which another process works, when it has nothing else to do."""
+
+Done = TypeVar("Done")
 
 
 def run_step(
@@ -74,7 +80,7 @@ def full_sweep(
         # What makes every upload fail shows before anything is done.
         resources.require_target()
         recipients(resources.settings)
-    with span("full-sweep", day), resources.lock(day):
+    with resources.lock(day), span("full-sweep", day):
         happened(resources, "sweep.started", day)
         for step in STEPS:
             results[step] = _sweep_step(step, resources, day, skip, force, results, run)
@@ -85,11 +91,30 @@ def full_sweep(
     return list(results.values())
 
 
+def in_turn(work: Callable[[], Done], seconds: float = BUSY_SECONDS) -> Done:
+    """What `work` gives, begun again each second while another process works on its day.
+
+    Raises `BusyError` when that lasts longer than `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    said = False
+    while True:
+        try:
+            return work()
+        except BusyError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not said:
+                logger.warning("%s Waiting for it.", error.message)
+            said = True
+            time.sleep(1)
+
+
 def _require_known(resources: Resources, day: ProjectDay, *, fetched: bool) -> None:
     """Raise `UsageError` for a day or a project that was mistyped, before anything is noted of it."""
     if fetched:
         require_begun(resources, day)
-        require_project(resources, day.project)
+        require_projects(resources, [day.project])
         return
     known = archived_projects(resources)
     if day.project not in known and not (resources.settings.target and find_copy(resources, day)):

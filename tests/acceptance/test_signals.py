@@ -8,13 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from commands import LAST_DAY, PROJECT, Lse, Written
 
+from bench.stack import until
+from lse.models import ProjectDay
+from lse.resources import Resources
 from lse.sandbox.faults import Rule
+from lse.settings import load_settings
 
 SOON = 15
 """Seconds in which a command has to end."""
@@ -156,3 +161,21 @@ def test_a_second_sweep_of_a_day_says_busy_and_changes_nothing(lse: Lse, written
         assert (answer.code, answer.out) == (6, "")
         assert f"{PROJECT}/{LAST_DAY}" in answer.err
     assert lse("archive", "full-sweep", *DAY).code == 0
+
+
+def test_a_range_comes_back_to_a_day_on_which_another_process_worked(
+    lse: Lse, database_url: str, tmp_path: Path
+) -> None:
+    held = ProjectDay(PROJECT, LAST_DAY - timedelta(days=1))
+    days = ("--start-date", str(held.day), "--end-date", str(LAST_DAY))
+    settings = load_settings(database_url=database_url, state_dir=tmp_path / "elsewhere")
+    with Resources(settings) as another, ThreadPoolExecutor() as runner:
+        with another.lock(held):
+            sweep = runner.submit(lse, "archive", "full-sweep", "-p", PROJECT, *days, "--skip-upload")
+            until(lambda: sweep.done() or (lse.folder / f"archives/{PROJECT}/{LAST_DAY}.zip").exists())
+        answer = sweep.result()
+
+    assert answer.code == 0, answer.err
+    assert f"{held}  sweep   busy" in answer.err
+    swept = [line.split()[0] for line in answer.out.splitlines()]
+    assert list(dict.fromkeys(swept)) == [f"{PROJECT}/{LAST_DAY}", str(held)]

@@ -19,7 +19,7 @@ from lse.archive.trace_file import DamagedArchive, read_trace_file
 from lse.archive.zip import write_zip
 from lse.errors import BusyError, ConfigurationError, DifferencesFound, UsageError
 from lse.models import ProjectDay, StepResult
-from lse.pipeline import exit_code, fetch, load, pack, report, restore, upload
+from lse.pipeline import exit_code, fetch, in_turn, load, pack, report, restore, upload
 from lse.reports import Request
 from lse.sandbox.faults import Rule
 from lse.store import Store
@@ -532,7 +532,7 @@ def repack(path: Path) -> None:
 def test_two_sweeps_of_a_day_at_once_are_one_too_many(lab: Lab) -> None:
     with lab.resources() as first, first.lock(DAY):
         with pytest.raises(BusyError):
-            lab.sweep()
+            in_turn(lab.sweep, seconds=0.5)
         with pytest.raises(BusyError):
             lab.sweep(state_dir=lab.flags["state_dir"] / "elsewhere")
         assert exit_code(lab.sweep(day=EMPTY).values()) == 0
