@@ -40,7 +40,7 @@ def tell_alerts(block: str | None = None, expiry_days: int = 7) -> State[Any]:
 def look_and_tell(block: str | None, expiry_days: int) -> tuple[list[Alert], list[Alert]]:
     """What is wrong, and what of it was told now."""
     with opened() as resources:
-        found = alerts(resources, expiry_days=expiry_days)
+        found = list(alerts(resources, expiry_days=expiry_days))
         fresh = new_alerts(resources, found)
         if fresh:
             _tell(resources, block, fresh)

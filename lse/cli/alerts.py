@@ -27,14 +27,14 @@ def alerts(
 
     What is known here comes first. Then LangSmith is asked, for half a minute at most, what it deletes soon.
     """
-    from lse.pipeline.alerts import expiry_alerts, local_alerts
+    from lse.pipeline.alerts import alerts as look
 
+    found: list[Alert] = []
     with resources() as opened:
-        found = local_alerts(opened)
-        _print([] if json else found)
-        soon = expiry_alerts(opened, expiry_days)
-        _print([] if json else soon)
-        found += soon
+        for alert in look(opened, expiry_days=expiry_days):
+            found.append(alert)
+            if not json:
+                _print(alert)
         if notify:
             _notify(opened, found)
     code = DifferencesFound.exit_code if found else 0
@@ -45,10 +45,9 @@ def alerts(
     raise typer.Exit(code)
 
 
-def _print(found: "list[Alert]") -> None:
-    for alert in found:
-        print_line(alert.text)
-        tell(f"    {alert.command}")
+def _print(alert: "Alert") -> None:
+    print_line(alert.text)
+    tell(f"    {alert.command}")
 
 
 def _notify(opened: "Resources", found: "list[Alert]") -> None:

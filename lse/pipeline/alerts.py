@@ -36,31 +36,28 @@ class Alert:
     """What to type next"""
 
 
-def alerts(resources: Resources, *, expiry_days: int = 7) -> list[Alert]:
-    """What is wrong now: all of `local_alerts`, and of `expiry_alerts`."""
-    return local_alerts(resources) + expiry_alerts(resources, expiry_days)
+def alerts(resources: Resources, *, expiry_days: int = 7) -> Iterator[Alert]:
+    """What is wrong now. Needs the store.
 
-
-def local_alerts(resources: Resources) -> list[Alert]:
-    """What is wrong by what is known here: failed, partial and missing days, differences, runs set aside
-    since yesterday, and a day with far more errors than usual. Needs the store."""
+    First what is known here: failed, partial and missing days, differences, runs set aside since yesterday,
+    and a day with far more errors than usual. Then what LangSmith, which is asked, deletes within
+    `expiry_days` though it is not archived.
+    """
     resources.store  # noqa: B018 - reachable and migrated, or said what to do
     known = known_days(resources)
-    found = [alert for entries in known.values() for alert in _of_entries(resources, entries)]
-    for status in _all_statuses(resources):
-        found += _of_status(resources, status)
-    return found + _of_store(resources)
+    found = statuses(resources, sorted(archived_projects(resources)), known)
+    for entries in known.values():
+        yield from _of_entries(resources, entries)
+    for status in found:
+        yield from _of_status(resources, status)
+    yield from _of_store(resources)
+    yield from _of_expiry(resources, found, timedelta(days=expiry_days))
 
 
-def expiry_alerts(resources: Resources, expiry_days: int) -> list[Alert]:
-    """What LangSmith deletes within `expiry_days` though it is not archived, of which it is asked."""
-    within = timedelta(days=expiry_days)
-    outlook = ask_expiry(resources, _all_statuses(resources), within=within)
-    return [
-        _expires(status, soon[0])
-        for status in outlook.statuses
-        if (soon := [each for each in status.vanishing if each.expires_at < resources.now() + within])
-    ]
+def _of_expiry(resources: Resources, found: Sequence[ProjectStatus], within: timedelta) -> Iterator[Alert]:
+    for status in ask_expiry(resources, found, within=within).statuses:
+        if soon := [each for each in status.vanishing if each.expires_at < resources.now() + within]:
+            yield _expires(status, soon[0])
 
 
 def new_alerts(resources: Resources, found: Sequence[Alert]) -> list[Alert]:
@@ -131,10 +128,6 @@ def _about(kind: str, entries: Sequence[LedgerEntry], what: str, command: str) -
     last = entries[-1]
     text = f"{last.project}: {counted(len(entries), 'day')} {what}, the last {last.run_date}"
     return Alert(f"{kind}/{last.day}", text, command)
-
-
-def _all_statuses(resources: Resources) -> list[ProjectStatus]:
-    return statuses(resources, sorted(archived_projects(resources)))
 
 
 def _of_status(resources: Resources, status: ProjectStatus) -> Iterator[Alert]:

@@ -1,6 +1,6 @@
 """`statuses`: how far the archive of each project has come, what is missing, and what vanishes next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -69,16 +69,23 @@ class ProjectStatus:
         return not self.partial and not self.missing
 
 
-def statuses(resources: Resources, projects: Iterable[str]) -> list[ProjectStatus]:
+KnownDays = Mapping[str, Sequence[LedgerEntry]]
+"""What is known of each day, by project; days ascend."""
+
+
+def statuses(
+    resources: Resources, projects: Iterable[str], known: KnownDays | None = None
+) -> list[ProjectStatus]:
     """The status of each of `projects`, from the ledger and from the fetch records beside the trace files.
 
-    The source is not asked: of what vanishes next, only what the last fetch of partial days said is known.
+    These are read unless they are given as `known`. The source is not asked: of what vanishes next, only
+    what the last fetch of partial days said is known.
     """
-    entries = known_days(resources)
-    return [_status(resources, project, entries.get(project, [])) for project in projects]
+    entries = known_days(resources) if known is None else known
+    return [_status(resources, project, entries.get(project, ())) for project in projects]
 
 
-def known_days(resources: Resources) -> dict[str, list[LedgerEntry]]:
+def known_days(resources: Resources) -> KnownDays:
     """What is known of each day, by project: the ledger, and fetches that it does not know of yet."""
     ledger = resources.ledger.ledgers() if resources.ledger is not None else []
     days = {entry.day: entry for entry in ledger}

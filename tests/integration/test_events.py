@@ -14,7 +14,7 @@ import pytest
 
 from lse.errors import TemporaryError
 from lse.models import ProjectDay
-from lse.pipeline.alerts import Alert, as_text, local_alerts, new_alerts, note_alerts, post
+from lse.pipeline.alerts import Alert, alerts, as_text, new_alerts, note_alerts, post
 from lse.pipeline.metrics import METRICS, metrics
 from lse.resources import Resources
 from lse.settings import load_settings
@@ -168,7 +168,7 @@ def test_each_thing_that_is_wrong_is_an_alert_with_the_command_that_helps(
 ) -> None:
     store.record(OLD, **facts)
 
-    found = {alert.cause.partition("/")[0]: alert for alert in local_alerts(resources)}
+    found = {alert.cause.partition("/")[0]: alert for alert in alerts(resources)}
 
     alert = found[cause.partition("/")[0]]
     assert alert.cause.startswith(cause)
@@ -190,7 +190,7 @@ def test_a_day_with_far_more_errors_than_the_week_before_is_an_alert(
                     (day, status, runs),
                 )
 
-    [spike] = local_alerts(resources)
+    [spike] = alerts(resources)
 
     assert spike.text.endswith("40 of 100 runs failed (40.0%); the median of the week before is 2.0%")
 
