@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from string import ascii_letters, digits
 from typing import Any, Protocol, cast
 
 Cell = str | int | float | Decimal | None
@@ -18,7 +17,6 @@ BINARY = frozenset({"parquet", "xlsx"})
 
 # What spreadsheets take for the start of a formula, or skip before one (OWASP).
 _FORMULA = re.compile(r"\s*[=+\-@]|[\x00-\x1f\x7f-\x9f]")
-_HARMLESS = frozenset(["", *ascii_letters, *digits])
 _UNSEEN = re.compile(
     # C0 and C1 controls but for tab and line break, and the marks that change the direction of writing
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
@@ -104,11 +102,6 @@ def inert_cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return f"'{cell}" if _FORMULA.match(cell) else cell
     return plain(cell)
-
-
-def inert_cells(row: Sequence[Cell]) -> list[str]:
-    """Each cell as `inert_cell` makes it. Most begin with a letter or digit, and are inert by that."""
-    return [cell if type(cell) is str and cell[:1] in _HARMLESS else inert_cell(cell) for cell in row]
 
 
 def one_line(text: str) -> str:

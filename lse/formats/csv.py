@@ -1,35 +1,41 @@
 """Comma-separated values after RFC 4180, with `\\n` line ends and formulas made inert."""
 
-import csv
+import re
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import TypeGuard
 
-from lse.formats import Table, inert_cells
+from lse.formats import Cell, Table, inert_cell
+
+_SPECIAL = re.compile(r'[",\r\n]')
+_UNUSUAL_BEGINNING = re.compile(r"\n[^0-9A-Za-z\n]")
 
 
 def render(table: Table) -> str:
     """A header line and one line per row; the last one ends with a line break, no blank line follows."""
-    lines = _Lines()
-    writer = csv.writer(lines, lineterminator="\r\n")
-    writer.writerow(table.columns)
-    commas = len(table.columns) - 1
-    for cells in map(inert_cells, table.rows):
-        line = ",".join(cells)
-        if _is_plain(line, commas):
-            lines.append(f"{line}\n")
-        else:
-            writer.writerow(cells)
-    return "".join(lines)
+    columns = [_fields(list(map(itemgetter(n), table.rows))) for n in range(len(table.columns))]
+    lines = map(",".join, zip(*columns, strict=True))
+    # An empty cell without neighbours would leave a line that many readers pass over.
+    return "\n".join([",".join(map(_quoted, table.columns)), *(line or '""' for line in lines), ""])
 
 
-def _is_plain(line: str, commas: int) -> bool:
-    """Whether no cell of `line` has to be quoted; asked of a whole line, a third of the writer's time."""
-    return (
-        line != "" and line.count(",") == commas and '"' not in line and "\n" not in line and "\r" not in line
-    )
+def _fields(column: Sequence[Cell]) -> Sequence[str]:
+    """The cells of a column as they stand in the file."""
+    return column if _is_plain(column) else [_quoted(inert_cell(cell)) for cell in column]
 
 
-class _Lines(list[str]):
-    """Lines, written with both kinds of line break as their end, so that either is quoted in a cell."""
+def _is_plain(column: Sequence[Cell]) -> TypeGuard[Sequence[str]]:
+    """Whether all cells are texts that begin with a letter or digit, so are inert, and need no quotes.
 
-    def write(self, line: str) -> None:
-        """Take one line."""
-        self.append(line.removesuffix("\r\n") + "\n")
+    They are looked at as one text, which takes a third of the time of looking at each (measured).
+    """
+    try:
+        text = "\n".join(["", *column])  # type: ignore[list-item]
+    except TypeError:  # one is no text
+        return False
+    whole = text.count("\n") == len(column) and not any(mark in text for mark in ',"\r')
+    return whole and not _UNUSUAL_BEGINNING.search(text)
+
+
+def _quoted(text: str) -> str:
+    return '"{}"'.format(text.replace('"', '""')) if _SPECIAL.search(text) else text

@@ -47,6 +47,7 @@ def error_template(error: str | None) -> str:
     return " ".join(map(_without_values, words, ["", *words]))[:_TEMPLATE_LENGTH]
 
 
+@functools.lru_cache(16_384)
 def fingerprint(error: str | None) -> str:
     """Ten hexadecimal digits that messages with the same template share."""
     return _digest(error_template(error))

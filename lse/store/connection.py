@@ -32,7 +32,8 @@ _KEEPALIVES = {
 }
 # With its own keepalives the server notices within a minute that a machine is gone, and frees what it held.
 _SESSION = b"""
-select set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false),
+select set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),
+       set_config('jit', 'off', false),
        set_config('statement_timeout', %(statement)s, false), set_config('lock_timeout', '30s', false),
        set_config('idle_in_transaction_session_timeout', '15min', false),
        set_config('idle_session_timeout', '0', false),

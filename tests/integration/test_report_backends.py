@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg import conninfo
 
 from lse.archive.identity import identify_run
 from lse.archive.layout import day_folder
@@ -126,7 +127,7 @@ class Generator:
         folder.mkdir(parents=True)
         for _ in range(self._random.randrange(5, 30)):
             trace_id, start = self._id(), datetime(day.year, day.month, day.day, tzinfo=UTC)
-            start += timedelta(seconds=self._random.choice([0, 43_200, 86_399]))
+            start += timedelta(seconds=self._random.choice([0, 0.5, 43_200.000001, 86_399]))
             ids = [trace_id] + [self._id() for _ in range(self._random.randrange(6))]
             runs = [
                 identify_run(self._run(trace_id, run_id, start + timedelta(seconds=5 * number)))
@@ -138,7 +139,9 @@ class Generator:
 
 @pytest.fixture
 def resources(tmp_path: Path, database_url: str) -> Iterator[Resources]:
-    with Resources(load_settings(database_url=database_url, data_dir=tmp_path / "data")) as opened:
+    """A store on a server that would write and read times in its own way, and a folder for trace files."""
+    url = conninfo.make_conninfo(database_url, options="-c DateStyle=German -c TimeZone=Asia/Tokyo")
+    with Resources(load_settings(database_url=url, data_dir=tmp_path / "data")) as opened:
         yield opened
 
 

@@ -1,5 +1,6 @@
 """Reports that list single runs."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -42,11 +43,22 @@ def _error(dated: DatedRun) -> str:
     return (dated.run.error or "")[:MESSAGE_LENGTH]
 
 
+def _iso_time(text: str) -> str:
+    """A UTC time that Postgres or Python wrote, in ISO 8601 with `Z`; a fraction has all six digits."""
+    time = text.replace(" ", "T")
+    return f"{time:0<26}Z" if "." in time else f"{time}Z"
+
+
+@functools.lru_cache(16_384)  # the same message comes many times
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 COLUMNS = {
     "start_time": Column(
-        """to_char(start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')""",
-        lambda dated: dated.run.start_time.replace(tzinfo=None).isoformat(timespec="microseconds"),
-        lambda time: f"{time.removesuffix('.000000')}Z",
+        "(start_time at time zone 'UTC')::text",
+        lambda dated: str(dated.run.start_time.replace(tzinfo=None)),
+        _iso_time,
     ),
     "seconds": Column(
         "(extract(epoch from end_time - start_time) * 1000000)::bigint",
@@ -67,7 +79,7 @@ COLUMNS = {
     "trace_id": _id("trace_id"),
     "run_id": _id("run_id"),
     "fingerprint": Column("coalesce(error, '')", _error, fingerprint),
-    "error": Column("coalesce(error, '')", _error, lambda text: " ".join(text.split())),
+    "error": Column("coalesce(error, '')", _error, _on_one_line),
 }
 """By the name in the report's head. An error is cut to 300 characters and written on one line; errors
 whose messages say the same share their `fingerprint`."""
@@ -199,13 +211,9 @@ class Listing:
         if self.slowest:
             found.sort(key=itemgetter(place["seconds"]), reverse=True)
         listed = found[: self._limit(request)]
-        columns = [_cells(COLUMNS[name], list(map(itemgetter(place[name]), listed))) for name in self.columns]
+        columns = [_cells(COLUMNS[name], map(itemgetter(place[name]), listed)) for name in self.columns]
         return list(zip(*columns, strict=True))
 
 
-def _cells(column: Column, values: Sequence[Any]) -> Sequence[Cell]:
-    """The values as cells. What comes many times, as messages do, is worked out once."""
-    if column.cell is None:
-        return values
-    known = {value: column.cell(value) for value in set(values)}
-    return [known[value] for value in values]
+def _cells(column: Column, values: Iterable[Any]) -> list[Cell]:
+    return list(map(column.cell, values) if column.cell else values)
