@@ -9,7 +9,6 @@ are deleted; Prefect itself leaves them, and their schedules, for ever.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,7 +147,6 @@ def _deploy() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=ROOT,
-        env={"LSE_HOME": str(ROOT), **os.environ},
         check=False,
         capture_output=True,
         text=True,

@@ -25,7 +25,6 @@ _OTHERS = frozenset(
     {
         "LSE_TEST_DATABASE_URL",
         "LSE_GENUINE_DATA",
-        "LSE_HOME",
         "LSE_POSTGRES_PORT",
         "LSE_DATABASE_URL_FILE",
         "LSE_DATABASE_READ_URL_FILE",

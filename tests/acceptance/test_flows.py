@@ -6,7 +6,11 @@ import importlib
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +18,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from commands import LAST_DAY, PROJECT, RECIPE, Lse, Written
 
 from lse.errors import AccessError, TemporaryError, UsageError
 from lse.sandbox.faults import Rule
 
+ROOT = Path(__file__).parents[2]
 ALL_STEPS = ["fetch", "pack", "upload", "load", "verify"]
 
 
@@ -303,3 +309,58 @@ def test_the_command_runs_the_flow_without_a_server(lse: Lse, tmp_path: Path) ->
     assert [step["state"] for step in answer.json["steps"]] == ["done"] * 5
     assert "Traceback" not in answer.err
     assert (tmp_path / ".lse/prefect/prefect.db").exists()
+
+
+def test_prefect_deploys_all_from_a_fresh_clone_without_a_question_or_a_warning(
+    prefect_server: None, tmp_path: Path
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT / "flows", clone / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "prefect.yaml", clone)
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="lse", type="process"))
+        code, said = on_a_terminal(
+            "prefect", "deploy", "--all", cwd=clone, PREFECT_API_URL=str(client.api_url)
+        )
+        assert code == 0, said
+        registered = [
+            client.read_deployment(each.id) for each in client.read_deployments() if "lse" in each.tags
+        ]
+
+    assert [word for word in ("?", "warning", "deprecated") if word in said.lower()] == []
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert sorted((each.name, each.entrypoint, each.parameters, each.tags) for each in registered) == sorted(
+        (each["name"], each["entrypoint"], each["parameters"], each["tags"]) for each in declared
+    )
+    schedules = {
+        each.name: [(dict(s.schedule)["cron"], s.active) for s in each.schedules] for each in registered
+    }
+    assert schedules == {
+        each["name"]: [(s["cron"], s["active"]) for s in each["schedules"]] for each in declared
+    }
+    begin = [{"prefect.deployments.steps.set_working_directory": {"directory": str(clone)}}]
+    assert [each.pull_steps for each in registered] == [begin] * len(declared)
+
+
+def on_a_terminal(program: str, *arguments: str, cwd: Path, **settings: str) -> tuple[int, str]:
+    """What a program of this installation says on a terminal, where it may ask, and its exit code."""
+    terminal, theirs = os.openpty()
+    with subprocess.Popen(
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], "HOME": str(cwd.parent), "TERM": "dumb", **settings},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        said: list[str] = []
+        with (
+            os.fdopen(terminal, errors="replace") as lines,
+            suppress(OSError),
+        ):  # nobody writes to it any more
+            said.extend(lines)
+    return process.returncode, "".join(said)

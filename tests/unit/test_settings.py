@@ -229,7 +229,6 @@ def test_a_name_like_that_of_a_setting_is_warned_of_once(
         "LSE_TARGT",
         "LSE_TEST_DATABASE_URL",
         "LSE_GENUINE_DATA",
-        "LSE_HOME",
         "LSE_DATABASE_URL_FILE",
     ):
         monkeypatch.setenv(name, "x")
@@ -245,7 +244,7 @@ def test_a_variable_that_nothing_reads_is_named_where_settings_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     forget_warnings()
-    Path(".env").write_text("LSE_FOO=SECRET-VALUE\nLSE_HOME=x\n")
+    Path(".env").write_text("LSE_FOO=SECRET-VALUE\nLSE_POSTGRES_PORT=x\n")
     for name in ("LSE_BAR", "LSE_FOO", "LSE_TARGT", "LSE_TARGET"):
         monkeypatch.setenv(name, "SECRET-VALUE")
     load_settings()
