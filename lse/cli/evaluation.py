@@ -259,9 +259,11 @@ def diff(one: Dataset, other: Dataset, as_json: Json = False) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        for kind, keys in asdict(found).items():
+        for kind, keys in (("added", found.added), ("removed", found.removed)):
             for key in keys:
                 print_line(f"{kind:<8} {key}")
+        for key, names in found.changed.items():
+            print_line(f"{'changed':<8} {key}  {', '.join(names)}")
         print_line(
             f"{len(found.added):,} added, {len(found.removed):,} removed, {len(found.changed):,} changed"
         )

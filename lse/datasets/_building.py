@@ -75,11 +75,7 @@ def build(days: DatedRuns, recipe: Recipe, window: str) -> Iterator[Built]:
         kept = select(intake.entries, recipe.rules, intake.dropped)
         summary = _summary(intake, kept)
         if not kept:
-            said = summary_lines(summary.considered, 0, summary.dropped, {})
-            raise NoExamples(
-                f"No trace became an example: {'; '.join(said)}.",
-                hint=f"Is the window loaded, and is {recipe.name} the right recipe? Nothing was written.",
-            )
+            raise _nothing(summary, recipe)
         yield Built(spool, kept, summary)
 
 
@@ -109,6 +105,18 @@ class _Intake:
         offset = self._spool.tell()
         self._spool.write(line)
         self.entries.append(entry_of(example, trace.started, rules, offset=offset, size=len(line)))
+
+
+def _nothing(summary: Summary, recipe: Recipe) -> NoExamples:
+    said = summary_lines(summary.considered, 0, summary.dropped, {})
+    question = (
+        f"Is {recipe.name} the right recipe?"
+        if summary.considered
+        else "The store has no trace of these days: `lse archive list` shows what there is."
+    )
+    return NoExamples(
+        f"No trace became an example: {'; '.join(said)}.", hint=f"{question} Nothing was written."
+    )
 
 
 def _summary(intake: _Intake, kept: list[Entry]) -> Summary:

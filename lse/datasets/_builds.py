@@ -12,6 +12,7 @@ from typing import Any
 
 from lse.archive.files import atomic_file, write_atomically
 from lse.archive.layout import project_slug
+from lse.datasets import Example
 from lse.datasets._building import summary_lines
 from lse.errors import UsageError
 
@@ -63,7 +64,8 @@ class Differences:
 
     added: list[str]
     removed: list[str]
-    changed: list[str]
+    changed: dict[str, list[str]]
+    """With the fields that differ, such as `outputs.is_meme`; another window alone is no difference."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
@@ -103,14 +105,29 @@ def find_build(folder: Path, wanted: str) -> Build:
     return found[0]
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Differences:
+def differences(one: Mapping[str, Example], other: Mapping[str, Example]) -> Differences:
     """What became of the examples of `one` in `other`, both by key."""
-    both = one.keys() & other.keys()
+    changed = {key: _changed(one[key], other[key]) for key in sorted(one.keys() & other.keys())}
     return Differences(
         added=sorted(other.keys() - one.keys()),
         removed=sorted(one.keys() - other.keys()),
-        changed=sorted(key for key in both if one[key] != other[key]),
+        changed={key: names for key, names in changed.items() if names},
     )
+
+
+def _changed(one: Example, other: Example) -> list[str]:
+    """The fields in which two examples of one key differ."""
+    first, second = _fields(one), _fields(other)
+    names = sorted(first.keys() | second.keys())
+    return [name for name in names if name not in first or name not in second or first[name] != second[name]]
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """Each value under its name; without the window, which a rolling dataset changes for every example."""
+    parts = example.document().items()
+    fields = {f"{part}.{name}": value for part, values in parts for name, value in values.items()}
+    fields.pop("metadata.window", None)
+    return fields
 
 
 def _read(path: Path) -> Build:

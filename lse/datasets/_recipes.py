@@ -55,8 +55,8 @@ def find_recipe(name: str, folder: Path | None = None) -> Recipe:
     except LseError as error:
         raise _no_recipe(path, error.message) from None
     derive = getattr(module, "derive", None)
-    code = inspect.getsource(derive) if derive else ""
-    digest = sha256(canonical(msgspec.to_builtins(rules)) + code.encode())
+    code = Path(inspect.getfile(derive)).read_bytes() if derive else b""
+    digest = sha256(canonical(msgspec.to_builtins(rules)) + code)
     return Recipe(name.replace("-", "_"), rules, derive, digest)
 
 
@@ -167,5 +167,6 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 
 def _no_recipe(path: Path, reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is not a recipe: {reason}.", hint="See docs/datasets.md for what a recipe holds."
+        f"{path} is not a recipe: {reason.removesuffix('.')}.",
+        hint="See docs/datasets.md for what a recipe holds.",
     )

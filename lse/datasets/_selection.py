@@ -67,9 +67,12 @@ def select(entries: Iterable[Entry], rules: Rules, dropped: Counter[str]) -> lis
 
 
 def part_of(example: Example, split: Split) -> str:
-    """The part of `split` into which `example` goes: by a hash, so that other examples do not matter."""
+    """The part of `split` into which `example` goes: by a hash, so that other examples do not matter.
+
+    The hash is another than that of samples, so that each part has its share of what is sampled.
+    """
     key = (key_of(example, split.by) if split.by else None) or example.metadata["trace_id"]
-    point = fraction(split.seed, key) * sum(split.parts.values())
+    point = fraction("split", split.seed, key) * sum(split.parts.values())
     names = sorted(split.parts)
     for name in names:
         point -= split.parts[name]
@@ -108,7 +111,7 @@ def _drawn(entries: Sequence[Entry], rule: Sample) -> list[Entry]:
     """`entries` in the order in which they are taken."""
     if rule.order == "recent":
         return sorted(entries, key=lambda entry: entry.age, reverse=True)
-    return sorted(entries, key=lambda entry: (fraction(rule.seed, entry.trace_id), entry.trace_id))
+    return sorted(entries, key=lambda entry: (fraction("sample", rule.seed, entry.trace_id), entry.trace_id))
 
 
 def _one_each(entries: Sequence[Entry]) -> list[Entry]:

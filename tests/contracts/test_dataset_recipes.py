@@ -87,6 +87,19 @@ def test_a_recipe_of_the_users_own_in_python_wins_over_one_of_ours(tmp_path: Pat
     assert recipe_summary("website", tmp_path) == "Mine."
 
 
+def test_whatever_a_recipe_derives_its_values_with_is_in_its_hash(tmp_path: Path) -> None:
+    def with_step(step: int) -> str:
+        (tmp_path / "mine.py").write_text(
+            "from lse.datasets import Field, Rules\n"
+            'RULES = Rules(inputs={"a": Field(paths=("inputs.a",))}, outputs={"b": Field(paths=("b",))})\n'
+            f"def helper():\n    return {step}\n"
+            'def derive(outputs, look):\n    return {"b": helper()}\n'
+        )
+        return find_recipe("mine", tmp_path).sha256
+
+    assert with_step(1) == with_step(1) != with_step(2)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

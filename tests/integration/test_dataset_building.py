@@ -82,7 +82,7 @@ def test_a_build_is_kept_and_compared_with_a_later_one(database_url: str, tmp_pa
         load(database_url, reviews(60))
         second = create_dataset(opened, REQUEST)
         found = diff_datasets(opened.settings, first.id, second.id)
-    assert (len(found.added), found.removed, found.changed) == (second.examples - first.examples, [], [])
+    assert (len(found.added), found.removed, found.changed) == (second.examples - first.examples, [], {})
 
 
 @pytest.mark.parametrize("count", [0, 1])

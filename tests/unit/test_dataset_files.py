@@ -188,8 +188,14 @@ def test_builds_are_listed_and_found_by_name_or_by_hash(tmp_path: Path) -> None:
         find_build(tmp_path, "nothing")
 
 
-def test_differences_are_named_by_key() -> None:
-    found = differences({"a": 1, "b": 2, "c": 3}, {"b": 2, "c": 4, "d": 5})
-    assert (found.added, found.removed, found.changed) == (["d"], ["a"], ["c"])
+def test_differences_are_named_by_key_and_field_and_another_window_is_none() -> None:
+    def answer(text: str, window: str = "one") -> Example:
+        return Example({"q": 1}, {"a": text}, {"window": window})
+
+    one = {"a": answer("x"), "b": answer("y"), "c": answer("z"), "e": Example({}, {}, {"by": None})}
+    other = {"b": answer("y", "two"), "c": answer("other"), "d": answer("x"), "e": Example({}, {}, {})}
+    found = differences(one, other)
+    assert (found.added, found.removed) == (["d"], ["a"])
+    assert found.changed == {"c": ["outputs.a"], "e": ["metadata.by"]}
     assert found
-    assert not differences({"a": 1}, {"a": 1})
+    assert not differences({"a": answer("x")}, {"a": answer("x", "two")})

@@ -462,6 +462,14 @@ def test_the_part_of_an_example_does_not_depend_on_the_others() -> None:
     assert 140 < train < 180
 
 
+def test_each_part_has_its_share_of_a_sample() -> None:
+    rules = Rules(
+        **{**fields_of(ANSWER), "split": Split(parts={"train": 8, "test": 2}), "sample": Sample(total=200)}
+    )
+    found = examples(questions(*"abcdefghij" * 100), rules)
+    assert 140 < sum(one["metadata"]["dataset_split"] == ["train"] for one in found) < 180
+
+
 def test_equal_keys_go_into_the_same_part() -> None:
     rules = Rules(**{**fields_of(ANSWER), "split": Split(parts={"a": 1, "b": 1}, by="inputs.question")})
     found = examples(questions(*"abcdef" * 5), rules)
