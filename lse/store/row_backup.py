@@ -21,6 +21,7 @@ _TABLES = {
     "feedback": _BY_FEEDBACK,
     "quarantine": _BY_DAY,
     "daily_rollups": _BY_DAY,
+    "daily_traces": _BY_DAY,
     "project_days": _BY_DAY,
 }
 """Each table that a load writes → which of its rows a repair may change"""

@@ -29,7 +29,15 @@ from lse.resources import Resources
 from lse.settings import load_settings
 
 DAY = ProjectDay("chat", date(2025, 9, 13))
-TABLES = ("runs", "run_versions", "feedback", "quarantine", "daily_rollups", "project_days")
+TABLES = (
+    "runs",
+    "run_versions",
+    "feedback",
+    "quarantine",
+    "daily_rollups",
+    "daily_traces",
+    "project_days",
+)
 _CHANGING = {"loaded_at", "changed_xid", "packed_at", "uploaded_at", "verified_at", "differences"}
 """Columns that say when something was done, or were written by the comparison itself"""
 

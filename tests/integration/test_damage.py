@@ -180,6 +180,16 @@ def test_damage_is_found_named_repaired_and_taken_back(day: DayOfCopies, kind: s
     assert day.fix(depth=damage.depth).result.exit_code == 0
 
 
+def test_what_a_repair_counted_anew_is_taken_back_as_well(day: DayOfCopies) -> None:
+    for table in ("runs", "daily_rollups", "daily_traces"):
+        day.sql(f"delete from {table}")
+    damaged = day.exact()
+    assert day.fix().failed == ()
+    assert day.exact()[1]["daily_traces"] != []
+    assert day.undo().state == "done"
+    assert_equal(day.exact(), damaged)
+
+
 def assert_equal(found: tuple[object, object], wanted: tuple[object, object]) -> None:
     assert found[0] == wanted[0]
     assert found[1] == wanted[1]
@@ -194,7 +204,7 @@ def test_a_sound_day_raises_no_alarm(tmp_path: Path, database_url: str) -> None:
         assert day.verify().exit_code == 0
         assert day.fix().batch is None
         assert day.content() == before
-        day.sql("truncate runs, feedback, project_days, daily_rollups")
+        day.sql("truncate runs, feedback, project_days, daily_rollups, daily_traces")
 
 
 def _flip_second_line(day: DayOfCopies) -> None:
