@@ -265,9 +265,7 @@ class FeedbackRow(SQLModel, table=True):
     __table_args__ = (
         _check("feedback", "id", "feedback_id"),
         _check("feedback", "run_id", "run_id"),
-        sa.Index(
-            "feedback_project_day", "run_date", "project", "run_id", postgresql_include=["key", "score"]
-        ),
+        sa.Index("feedback_project_day", "run_date", "project", "key", postgresql_include=["score"]),
     )
 
     run_date: date = Field(primary_key=True)

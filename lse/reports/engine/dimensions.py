@@ -63,7 +63,7 @@ DIMENSIONS = {
         Dimension("tag", "tag", lambda dated: set(dated.run.tags) or {""}, join=_EACH_TAG),
         Dimension("error", "coalesce(error, '')", _ERROR, error_template),
         Dimension("fingerprint", "coalesce(error, '')", _ERROR, fingerprint),
-        Dimension("key", "coalesce(key, '')", _one(lambda dated: dated.feedback and dated.feedback.key)),
+        Dimension("key", "key", _one(lambda dated: dated.feedback and dated.feedback.key)),
     )
 }
 """By the name on the command line. A week is called after its Monday (ISO 8601), an error after its message
