@@ -201,6 +201,8 @@ def _done(day: ProjectDay, state: State[Any]) -> DayDone:
     left = state.result(raise_on_failure=False) if state.is_final() else None
     if isinstance(left, DayDone):
         return left
+    if not state.is_final():
+        left = LseError("The process that worked on it died.", hint="The next sweep goes on where it was.")
     error = left if isinstance(left, LseError) else LseError(f"The task run ended as {state.name}.")
     return DayDone(day, (_common.failure(error),))
 

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import importlib
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +23,7 @@ import pytest
 import yaml
 from commands import LAST_DAY, PROJECT, RECIPE, Lse, Written
 
+from bench.stack import until
 from lse.errors import AccessError, TemporaryError, UsageError
 from lse.sandbox.faults import Rule
 
@@ -166,15 +169,35 @@ def test_a_backfill_takes_each_day_of_its_range_and_says_so_in_its_name(configur
     assert name == "backfill/chat-research/2025-09-13 to 2025-09-14"
 
 
-def test_a_sweep_spreads_over_the_processes_of_a_dask_cluster(configured: Lse) -> None:
+def test_a_sweep_spreads_over_the_processes_of_a_dask_cluster_and_a_death_costs_it_only_time(
+    configured: Lse, written: Written
+) -> None:
     pytest.importorskip("prefect_dask")
     from flows.sweep import backfill
 
-    state = backfill(
-        projects=[PROJECT], start=date(2025, 9, 13), end=LAST_DAY, at_once=2, engine="dask", return_state=True
-    )
+    faults = written.sandbox.langsmith.faults
+    faults.add(Rule(operation="(v2_)?query_runs", do={"delay": 4}, times=2))
+
+    def kill() -> None:
+        """Kill one of the processes while both wait for an answer."""
+        until(lambda: faults.describe()["rules"][0]["fired"] == 2)
+        next(each for each in multiprocessing.active_children() if "Dask" in each.name).kill()
+
+    with ThreadPoolExecutor() as beside:
+        killed = beside.submit(kill)
+        state = backfill(
+            projects=[PROJECT],
+            start=date(2025, 9, 13),
+            end=LAST_DAY,
+            at_once=2,
+            engine="dask",
+            return_state=True,
+        )
+        killed.result()
 
     assert (state.type.value, state.message) == ("COMPLETED", "2 project days done")
+    started = configured("events", "--kind", "sweep.started", "--json").out.splitlines()
+    assert len(started) == 3
     told = [
         json.loads(line)
         for line in configured("events", "--kind", "sweep.finished", "--json").out.splitlines()
