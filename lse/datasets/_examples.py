@@ -48,7 +48,7 @@ def example_id(dataset: str, key: str) -> UUID:
 
 def _documents(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # editors of Windows begin files with a mark
     except UnicodeDecodeError:
         raise _unreadable(path, "it is no UTF-8 text") from None
     whole = _whole(text)

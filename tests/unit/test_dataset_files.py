@@ -2,6 +2,7 @@
 
 import csv
 import io
+import codecs
 import json
 import os
 from pathlib import Path
@@ -137,9 +138,10 @@ def test_files_of_the_earlier_tool_are_read_too(wrap: Any, tmp_path: Path) -> No
     assert [*read_examples(path)] == ["a", "b"]
 
 
-def test_a_single_line_is_a_dataset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_a_single_line_is_a_dataset(mark: bytes, tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
-    path.write_bytes(LINES[0])
+    path.write_bytes(mark + LINES[0])
     assert [*read_examples(path)] == ["a"]
 
 
