@@ -198,11 +198,10 @@ def publish_days(done: Sequence[DayDone]) -> None:
 
 def _done(day: ProjectDay, state: State[Any]) -> DayDone:
     """What a task run left; one that broke off says so, as does one whose process is gone."""
-    left = state.result(raise_on_failure=False) if state.is_final() else None
+    died = LseError("The process that worked on it died.", hint="The next sweep goes on where it was.")
+    left = state.result(raise_on_failure=False) if state.is_final() else died
     if isinstance(left, DayDone):
         return left
-    if not state.is_final():
-        left = LseError("The process that worked on it died.", hint="The next sweep goes on where it was.")
     error = left if isinstance(left, LseError) else LseError(f"The task run ended as {state.name}.")
     return DayDone(day, (_common.failure(error),))
 
