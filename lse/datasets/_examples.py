@@ -32,6 +32,16 @@ def read_examples(path: Path) -> dict[str, Example]:
     return found
 
 
+def name_in(path: Path) -> str:
+    """What the dataset at `path` is called: as the file says, when it is one object; else as the file is."""
+    try:
+        document = json.loads(_text(path))
+    except ValueError:
+        return path.stem
+    name = document.get("name") if isinstance(document, dict) and "examples" in document else None
+    return name if isinstance(name, str) and name else path.stem
+
+
 def key_of(example: Example) -> str:
     """What makes an example itself: its trace, or its inputs when it says no trace.
 
@@ -47,10 +57,7 @@ def example_id(dataset: str, key: str) -> UUID:
 
 
 def _documents(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        text = path.read_text("utf-8-sig")  # editors of Windows begin files with a mark
-    except UnicodeDecodeError:
-        raise _unreadable(path, "it is no UTF-8 text") from None
+    text = _text(path)
     whole = _whole(text)
     if whole is not None:
         for number, document in enumerate(whole, 1):
@@ -62,6 +69,13 @@ def _documents(path: Path) -> Iterator[tuple[str, Any]]:
                 yield f"line {number}", json.loads(line)
             except ValueError:
                 raise _unreadable(path, f"line {number} is no JSON") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")  # editors of Windows begin files with a mark
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is no UTF-8 text") from None
 
 
 def _whole(text: str) -> list[Any] | None:

@@ -21,7 +21,7 @@ from lse.datasets._builds import (
     find_build,
     keep,
 )
-from lse.datasets._examples import read_examples
+from lse.datasets._examples import name_in, read_examples
 from lse.datasets._recipes import find_recipe, recipe_names, recipe_summary
 from lse.datasets._service import require_success
 from lse.datasets._sync import Plan, plan_sync, sync
@@ -197,7 +197,7 @@ def built_datasets(settings: Settings) -> list[Build]:
 def dataset_file(settings: Settings, wanted: str) -> tuple[Path, str]:
     """The file that `wanted` means, a path or a dataset that was built, `name@hash`; and its name."""
     if (path := Path(wanted)).is_file():
-        return path, path.stem
+        return path, name_in(path)
     build = find_build(_folder(settings), wanted)
     return build.path, build.record.name
 

@@ -31,8 +31,8 @@ _ROWS_AT_ONCE = 5 if capabilities.has_stream_chunked() else 1
 """Rows that come in one piece; libpq before 17 hands over each on its own.
 
 Few, so that a piece of large runs is no burden, and that the server fills the line with the next ones while
-these are worked on: of runs of 20 MB five took 160 MB more than one, and of small runs more were not read faster
-(measured).
+these are worked on: of runs of 20 MB, five took 160 MB more than one, and of small runs, more were not read
+faster (measured).
 """
 
 

@@ -1,8 +1,8 @@
 """How datasets are written, kept, read and compared."""
 
+import codecs
 import csv
 import io
-import codecs
 import json
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 
 from lse.datasets import Chat, Example
 from lse.datasets._builds import BuildRecord, builds, differences, find_build, keep
-from lse.datasets._examples import example_id, key_of, read_examples
+from lse.datasets._examples import example_id, key_of, name_in, read_examples
 from lse.datasets._hashing import canonical, exact
 from lse.datasets._writing import form_of, write
 from lse.errors import UsageError
@@ -134,8 +134,10 @@ def test_an_unknown_form_is_refused() -> None:
 @pytest.mark.parametrize("wrap", [lambda found: found, lambda found: {"name": "n", "examples": found}])
 def test_files_of_the_earlier_tool_are_read_too(wrap: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.json"
-    path.write_text(json.dumps(wrap([json.loads(text) for text in LINES]), indent=1))
+    document = wrap([json.loads(text) for text in LINES])
+    path.write_text(json.dumps(document, indent=1))
     assert [*read_examples(path)] == ["a", "b"]
+    assert name_in(path) == ("n" if isinstance(document, dict) else "d")
 
 
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
