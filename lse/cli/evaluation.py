@@ -76,11 +76,13 @@ def create_dataset(
     file = output or Path(f"{request.file_name}{_ENDS.get(form or '', '.jsonl')}")
     with resources() as opened:
         require_readable(opened, project)
+        covered = evaluating.coverage(opened, request)  # first: what is loaded meanwhile is not promised
+        tell(str(covered))
         record = evaluating.create_dataset(opened, request, file, form=form)
     for line in record.summary:
         tell(line)
     if as_json:
-        print_json({**asdict(record), "id": record.id, "file": str(file)})
+        print_json({**asdict(record), "id": record.id, "file": str(file), "coverage": covered.document})
     else:
         say = print_line if file.is_file() else tell  # a device may be stdout, which holds the examples
         say(f"{file}  {record.examples:,} examples  {record.id}  sha256 {record.content_sha256}")

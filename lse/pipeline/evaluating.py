@@ -30,6 +30,8 @@ from lse.errors import ConfigurationError, LseError, TemporaryError
 from lse.langsmith.http import LangSmithHttp, Patience
 from lse.models import Progress, ProjectDay, each_day
 from lse.pipeline.common import no_progress
+from lse.pipeline.reporting import coverage_of_store
+from lse.reports import Coverage, Request
 from lse.resources import Resources
 from lse.settings import Settings
 from lse.store import evaluations
@@ -43,6 +45,7 @@ __all__ = [
     "EvaluationRequest",
     "Plan",
     "built_datasets",
+    "coverage",
     "create_dataset",
     "dataset_file",
     "diff_datasets",
@@ -101,6 +104,11 @@ def create_dataset(
         if output and chosen:
             write(output, built.lines(), chosen, recipe.rules.chat)
     return record
+
+
+def coverage(resources: Resources, request: DatasetRequest) -> Coverage:
+    """Which days of the dataset are complete in the store, which in part, and which are missing."""
+    return coverage_of_store(resources.reader, Request(request.start, request.end, request.project))
 
 
 def upload_dataset(

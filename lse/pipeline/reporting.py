@@ -109,9 +109,7 @@ def _computed(
             "",
         )
     reader = _ExplainingReader(resources.reader) if explain else resources.reader
-    coverage = _coverage_of_store(
-        resources.reader, request
-    )  # first: what is loaded meanwhile is not promised
+    coverage = coverage_of_store(resources.reader, request)  # first: what is loaded meanwhile is not promised
     rows = chosen.from_store(reader, request)
     return rows, coverage, reader.plan if isinstance(reader, _ExplainingReader) else ""
 
@@ -142,7 +140,8 @@ class _ExplainingReader(Reader):
         return rows
 
 
-def _coverage_of_store(reader: Reader, request: Request) -> Coverage:
+def coverage_of_store(reader: Reader, request: Request) -> Coverage:
+    """Which of the days that `request` is about are in the store as they were fetched."""
     rows = reader.query(_LEDGER, request.parameters)
     begun = {row["project"]: row["begun"] for row in rows}
     states = [

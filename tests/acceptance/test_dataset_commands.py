@@ -37,7 +37,10 @@ def test_a_dataset_is_built_listed_shown_and_compared(ready: Lse) -> None:
     text = (ready.folder / "asked.jsonl").read_bytes()
     assert (done.code, done.json["examples"]) == (0, 5)
     assert done.json["content_sha256"] == hashlib.sha256(text).hexdigest()
+    assert "1 of 1 days complete" in done.err
     assert "5 traces considered, 5 kept" in done.err
+    coverage = done.json["coverage"]
+    assert (coverage["days"], coverage["complete"], coverage["missing"]) == (1, 1, [])
 
     again = ready("eval", "create-dataset", *DAY, "--eval-type", "asked", "--output", "again.jsonl")
     assert again.code == 0
