@@ -90,6 +90,14 @@ def test_each_variable_of_the_second_api_server_is_one_that_prefect_reads() -> N
         importlib.import_module(server[f"PREFECT_{name}"])
 
 
+def test_no_server_that_shares_redis_is_without_services() -> None:
+    """It would take what the schedules, automations and recorders of the other are to do, and drop it."""
+    commands = {name: service.get("command", ()) for name, service in REDIS["services"].items()}
+
+    assert commands["server-2"][:3] == ["prefect", "server", "start"]
+    assert {name for name, command in commands.items() if "--no-services" in command} == set()
+
+
 def test_docker_compose_accepts_the_file() -> None:
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
