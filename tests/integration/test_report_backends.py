@@ -178,3 +178,27 @@ def test_any_option_gives_equal_bytes(resources: Resources) -> None:
                 report(resources, name, request, origin=origin, form="csv") for origin in ("store", "files")
             ]
             assert texts[0] == texts[1], (name, options)
+
+
+def test_of_runs_that_are_all_of_one_kind_the_slowest_are_listed_as_well(resources: Resources) -> None:
+    day = ProjectDay("chat", FIRST)
+    ids = [str(UUID(int=number, version=4)) for number in range(1, 5)]
+    runs = [
+        identify_run(
+            json.dumps(
+                {
+                    **{"id": run_id, "trace_id": ids[0], "name": "plan", "run_type": "chain"},
+                    **{"start_time": f"{FIRST}T10:00:00Z", "end_time": f"{FIRST}T10:00:{seconds}Z"},
+                }
+            ).encode()
+        )
+        for run_id, seconds in zip(ids, ["59", "30", "01.5", "00"], strict=True)
+    ]
+    folder = day_folder(resources.settings.data_dir, day)
+    folder.mkdir(parents=True)
+    write_trace(folder, make_trace(UUID(ids[0]), runs, []))
+    load(resources, day)
+    for origin in ("store", "files"):
+        for top, seconds in ((3, ["59.0", "30.0", "1.5"]), (None, ["59.0", "30.0", "1.5", "0.0"])):
+            text = str(report(resources, "slowest", Request(FIRST, FIRST, top=top), origin=origin))
+            assert [line.split(",")[0] for line in text.splitlines()[1:]] == seconds

@@ -100,9 +100,10 @@ limit %(limit)s
 _ROLLED = frozenset({"name", "type", "status", "model"})
 _SLOWEST_OF_ROLLED = """
 -- The rollups know how long the slowest run of each of their rows took: the last eight bytes of its
--- latencies. The longest of these say which project days can have one of the slowest runs; what is faster by
--- more than a second is passed over by its times, which stand early in a row. Months that were dropped still
--- have rollups, but no runs to list.
+-- latencies. The longest of these, as many as runs are wanted, say which project days can have one of the
+-- slowest runs; what is faster by more than a second is passed over by its times, which stand early in a row.
+-- Fewer rows say nothing, since several of the slowest runs may be of one. Months that were dropped still have
+-- rollups, but no runs to list.
 with rolled as materialized (
     select project, run_date, ('x' || encode(substring(latencies from octet_length(latencies) - 7), 'hex')
                               )::bit(64)::bigint as took
@@ -114,15 +115,17 @@ with rolled as materialized (
            where runs.project = rolled.project and runs.run_date = rolled.run_date limit 1)
     limit %(limit)s
 ), least as materialized (
-    select min(took) as took from longest
+    select case when count(*) = %(limit)s then min(took) end as took from longest
 ), days as (
-    select distinct project, run_date, least.took from rolled, least where rolled.took >= least.took
+    select distinct project, run_date, least.took from rolled, least
+    where least.took is null or rolled.took >= least.took
 )
 select {names}
 from days cross join lateral (
     select {columns}, latency, runs.start_time, runs.run_id from runs
     where runs.project = days.project and runs.run_date = days.run_date
-      and end_time - start_time >= (days.took / 1000000 - 1) * interval '1 s' and {condition}
+      and (end_time - start_time >= (days.took / 1000000 - 1) * interval '1 s' or days.took is null)
+      and end_time is not null and {condition}
     order by latency desc, runs.start_time, runs.run_id
     limit %(limit)s
 ) as slow
