@@ -102,8 +102,8 @@ _SLOWEST_OF_ROLLED = """
 -- The rollups know how long the slowest run of each of their rows took: the last eight bytes of its
 -- latencies. The longest of these, as many as runs are wanted, say which project days can have one of the
 -- slowest runs; what is faster by more than a second is passed over by its times, which stand early in a row.
--- Fewer rows say nothing, since several of the slowest runs may be of one. Months that were dropped still have
--- rollups, but no runs to list.
+-- Fewer rows say nothing, since several of the slowest runs may be of one. Months that were dropped still
+-- have rollups, but no runs to list.
 with rolled as materialized (
     select project, run_date, ('x' || encode(substring(latencies from octet_length(latencies) - 7), 'hex')
                               )::bit(64)::bigint as took
