@@ -1,6 +1,6 @@
 """From a trace to an example, or to the reason why it is none."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -113,13 +113,11 @@ class _Found:
 
     def _first(self, field: Field) -> Any:
         """The first value of the field's kind, the root's before any other's."""
-        paths = parse_paths(field.paths)
+        paths, fitting = parse_paths(field.paths), _KINDS[field.kind]
         for run in self._trace.runs():
-            if _is_meant(run, field):
-                for value in run.values(paths):
-                    if (fitting := _as_kind(value, field.kind)) is not None:
-                        self.run_ids.add(run.id)
-                        return fitting
+            if _is_meant(run, field) and (value := run.first(paths, fitting)) is not None:
+                self.run_ids.add(run.id)
+                return value
         return None
 
     def _look(self, path: str) -> Any:
@@ -139,7 +137,10 @@ class _Found:
 def first_in(trace: TraceDocument, paths: tuple[str, ...]) -> Any:
     """The first value of `paths` in the first run that has one; None when no run has."""
     parsed = parse_paths(paths)
-    return next((value for run in trace.runs() for value in run.values(parsed)), None)
+    for run in trace.runs():
+        if (value := run.first(parsed, _any)) is not None:
+            return value
+    return None
 
 
 def _is_meant(run: RunDocument, field: Field) -> bool:
@@ -148,18 +149,16 @@ def _is_meant(run: RunDocument, field: Field) -> bool:
     )
 
 
-def _as_kind(value: Any, kind: str) -> Any:
-    """`value` as what the field must be; None when it cannot be read as such."""
-    match kind:
-        case "boolean":
-            return _boolean(value)
-        case "number":
-            return _number(value)
-        case "text":
-            return value if isinstance(value, str) else None
-        case "list":
-            return value if isinstance(value, list) else None
+def _any(value: Any) -> Any:
     return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _list(value: Any) -> list[Any] | None:
+    return value if isinstance(value, list) else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -181,6 +180,16 @@ def _number(value: Any) -> int | Decimal | None:
     if isinstance(value, Decimal) and not value.is_finite():
         return None
     return value if isinstance(value, int | Decimal) else None
+
+
+_KINDS: Mapping[str, Callable[[Any], Any]] = {
+    "any": _any,
+    "text": _text,
+    "boolean": _boolean,
+    "number": _number,
+    "list": _list,
+}
+"""A value as what the field must be; None when it cannot be read as such."""
 
 
 def _require_root(root: RunDocument, where: RunFilter, statuses: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """Traces as recipes see them: runs with the root first, read only as far as somebody asks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
@@ -63,12 +63,15 @@ class RunDocument:
     def _run(self) -> Run:
         return parse_run(self._row.data.encode())
 
-    def values(self, paths: Iterable[Path]) -> Iterator[Any]:
-        """What `paths` lead to in this run, one path after the other."""
+    def first(self, paths: Iterable[Path], fitting: Callable[[Any], Any]) -> Any:
+        """The first value that `paths` lead to in this run of which `fitting` makes one; None when none."""
         for path in paths:
-            first = path[0]
-            top = self.latest_feedback if first == "feedback" else self.member(str(first))
-            yield from values_at(top, path[1:])
+            member = path[0]
+            top = self.latest_feedback if member == "feedback" else self.member(str(member))
+            for value in values_at(top, path[1:]):
+                if (found := fitting(value)) is not None:
+                    return found
+        return None
 
 
 class TraceDocument:
