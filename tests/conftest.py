@@ -26,8 +26,15 @@ settings.load_profile("lse")
 # Tests that are started in the background may have interrupts ignored, which their processes would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_WAITING = ("test_unattended.py", "test_flows.py", "test_signals.py")
+
 _OURS = ("LSE_", "LANGSMITH_", "LANGCHAIN_", "PREFECT_")
 _TEST_DATABASE = os.environ.get("LSE_TEST_DATABASE_URL")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What mostly waits for other programs begins first: beside it others work, at the end none would."""
+    items.sort(key=lambda item: item.path.name not in _WAITING)
 
 
 @pytest.fixture(autouse=True)

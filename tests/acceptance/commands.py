@@ -17,6 +17,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from surroundings import bare_environment
+
 import lse
 from lse.sandbox import Sandbox
 from lse.sandbox.sample import SampleSummary
@@ -83,7 +85,7 @@ class Lse:
     ) -> Answer:
         """Run `lse` with `arguments`; a setting of None is taken out of the environment."""
         wanted = {name: value for name, value in {**self.settings, **settings}.items() if value is not None}
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **wanted}
+        environment = bare_environment(self.folder) | wanted
         run = _started if installed else _forked
         return run(arguments, self.folder, environment, timeout)
 

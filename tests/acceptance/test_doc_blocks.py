@@ -20,6 +20,7 @@ from types import ModuleType
 
 import pytest
 from commands import exit_code_of
+from surroundings import bare_environment
 
 from lse.archive.identity import identify_run
 from lse.archive.trace_file import make_trace
@@ -82,9 +83,8 @@ def sandbox() -> Iterator[Sandbox]:
 def settings(sandbox: Sandbox, database_url: str, tmp_path: Path) -> dict[str, str]:
     """The environment of a reader who has pasted the lines of `lse sandbox serve`."""
     key = sandbox.drive.write_credentials(tmp_path.with_suffix(".key"))
-    return {
+    return bare_environment(tmp_path) | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "HOME": str(tmp_path),
         "LANGSMITH_ENDPOINT": sandbox.langsmith.url,
         "LANGSMITH_API_KEY": KEY,
         "LSE_DATABASE_URL": database_url,

@@ -324,17 +324,6 @@ def test_a_dataset_is_built_uploaded_and_published(
     assert (nothing.type.value, "No trace became an example" in nothing.message) == ("FAILED", True)
 
 
-def test_the_command_runs_the_flow_without_a_server(lse: Lse, tmp_path: Path) -> None:
-    # A process of its own: a forked one would not stop its temporary server, which Prefect does at the exit.
-    sweep = ("archive", "full-sweep", "-p", PROJECT, "-d", LAST_DAY.isoformat(), "--flow", "--json")
-    answer = lse(*sweep, installed=True, timeout=240)
-
-    assert answer.code == 0, answer.err
-    assert [step["state"] for step in answer.json["steps"]] == ["done"] * 5
-    assert "Traceback" not in answer.err
-    assert (tmp_path / ".lse/prefect/prefect.db").exists()
-
-
 def test_prefect_deploys_all_from_a_fresh_clone_without_a_question_or_a_warning(
     prefect_server: None, tmp_path: Path
 ) -> None:

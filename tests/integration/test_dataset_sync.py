@@ -1,7 +1,6 @@
 """Datasets in LangSmith: a sync converges whatever goes wrong on the way, and a second one writes nothing."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from langsmith import Client
+from surroundings import bare_environment
 
 from lse.datasets import Example
 from lse.datasets._examples import example_id, read_examples
@@ -233,8 +233,7 @@ def test_a_sync_that_was_killed_is_finished_by_the_next(
     fault: dict[str, Any] = {"delay": 30} if not handled else {"drip": 30}
     server.faults.add(Rule(operation="create_examples", skip=1, do=fault))
     command = [str(Path(sys.executable).with_name("lse")), "eval", "upload", "--dataset", str(path)]
-    environment = {
-        "PATH": os.environ["PATH"],
+    environment = bare_environment(tmp_path) | {
         "LANGSMITH_ENDPOINT": server.url,
         "LANGSMITH_API_KEY": KEY,
         "LSE_LANGSMITH_RATE_LIMIT": "false",

@@ -1,6 +1,5 @@
 """The steps as OpenTelemetry spans: what a collector gets, and which endpoint is refused."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from surroundings import bare_environment
 
 from lse.errors import ConfigurationError
 from lse.models import ProjectDay
@@ -55,7 +55,7 @@ def collector() -> Iterator[Collector]:
 
 
 def run(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    wanted = {"PATH": os.environ["PATH"], "HOME": str(folder), **environment}
+    wanted = bare_environment(folder) | environment
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=wanted, capture_output=True, text=True, timeout=60
     )
