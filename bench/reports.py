@@ -12,6 +12,7 @@ the processors, of client and server together, which the load of others on the m
 
 import argparse
 import contextlib
+import gc
 import os
 import statistics
 import subprocess
@@ -157,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("runs", nargs="?", type=int, default=1_000_000)
     wanted, _ = parser.parse_known_args()
+    gc.set_threshold(50_000)  # as the command does
     with tempfile.TemporaryDirectory(prefix="lse-bench-") as folder:
         server = EmbeddedPostgres(Path(folder) / "pg", find_binaries(load_settings()))
         with server.running() as url:

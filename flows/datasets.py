@@ -16,6 +16,7 @@ from lse.errors import LseError
 from lse.pipeline import evaluating
 from lse.pipeline.common import counted
 from lse.pipeline.evaluating import BuildRecord, DatasetRequest, Plan
+from lse.reports import Coverage
 from lse.resources import Resources
 from lse.settings import load_settings
 
@@ -28,10 +29,11 @@ def _run_name() -> str:
 
 
 @task(**_common.STEP)
-def build(request: DatasetRequest) -> BuildRecord:
-    """Build the dataset from the store and keep it below the archive folder."""
+def build(request: DatasetRequest) -> tuple[BuildRecord, Coverage]:
+    """Build the dataset from the store and keep it below the archive folder; also what the store has of it."""
     with Resources(load_settings()) as resources:
-        return evaluating.create_dataset(resources, request)
+        covered = evaluating.coverage(resources, request)  # first: what is loaded meanwhile is not promised
+        return evaluating.create_dataset(resources, request), covered
 
 
 @task(**_common.STEP)
@@ -73,19 +75,19 @@ def dataset(
         name=name or f"{project}_{recipe}",
     )
     try:
-        record = build(request)
+        record, covered = build(request)
         file, _ = evaluating.dataset_file(load_settings(), record.id)
         plan = upload(file, record.name, overwrite, prune) if to_langsmith else None
     except LseError as error:
         return Failed(message=f"{error.message} {error.hint}".strip())
-    _publish(record, file, plan)
+    _publish(record, covered, file, plan)
     return Completed(message=f"{counted(record.examples, 'example')}, {record.id}", data=record)
 
 
-def _publish(record: BuildRecord, file: Path, plan: Plan | None) -> None:
+def _publish(record: BuildRecord, covered: Coverage, file: Path, plan: Plan | None) -> None:
     """A link to the file, and a table of counts and hash; one history per dataset."""
     key = _common.artifact_key("dataset", record.name)
-    about = f"{record.name}, {record.start} to {record.end}"
+    about = f"{record.name}, {record.start} to {record.end}: {covered}"
     create_link_artifact(
         key=f"{key}-file", link=file.absolute().as_uri(), link_text=record.id, description=about
     )

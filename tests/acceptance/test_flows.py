@@ -317,7 +317,8 @@ def test_a_dataset_is_built_uploaded_and_published(
     record = state.result()
     assert state.message == f"5 examples, {record.id}"
     key = hashlib.sha256(b"dataset-chat-research_asked").hexdigest()[:8]
-    assert '"added"' in artifacts(f"dataset-chat-research-asked-{key}")[-1].data
+    published = artifacts(f"dataset-chat-research-asked-{key}")[-1]
+    assert ('"added"' in published.data, "1 of 1 days complete" in published.description) == (True, True)
 
     before = LAST_DAY - timedelta(days=30)
     nothing = dataset(project=PROJECT, recipe="asked", end=before, days=1, return_state=True)
