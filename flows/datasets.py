@@ -30,7 +30,7 @@ def _run_name() -> str:
 
 @task(**_common.STEP)
 def build(request: DatasetRequest) -> tuple[BuildRecord, Coverage]:
-    """Build the dataset from the store and keep it below the archive folder; also what the store has of it."""
+    """Build the dataset and keep it below the archive folder; also how much of its days the store has."""
     with Resources(load_settings()) as resources:
         covered = evaluating.coverage(resources, request)  # first: what is loaded meanwhile is not promised
         return evaluating.create_dataset(resources, request), covered
