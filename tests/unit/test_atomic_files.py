@@ -14,9 +14,9 @@ from lse.errors import TemporaryError, UsageError
 def test_the_file_replaces_an_earlier_one_with_the_mode_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"earlier")
-    write_atomically(path, b"later", 0o640)
+    write_atomically(path, b"later", 0o400)
     assert path.read_bytes() == b"later"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
     assert list(tmp_path.iterdir()) == [path]
 
 
