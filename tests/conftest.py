@@ -39,7 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the developer's reaches a test: neither from the environment nor from a `.env`."""
+    """No setting of the developer's reaches a test: neither from the environment nor from a `.env`.
+
+    Nor does the umask that flows set where they are imported.
+    """
+    os.umask(0o022)
     for name in list(os.environ):
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
