@@ -138,9 +138,8 @@ def each_day(
             future.wait()  # or its state would be asked of the server, which may be behind
             finished.append(_done(futures[future], future.state))
             share = 100 * len(finished) / len(days)
-            update_progress_artifact(
-                cast(UUID, bar), share, f"{len(finished)} of {total}"
-            )  # a coroutine only in asynchronous flows
+            told = f"{len(finished)} of {total}"
+            update_progress_artifact(cast(UUID, bar), share, told)  # a coroutine only in asynchronous flows
     return sorted(finished, key=lambda done: (done.day.day, done.day.project))
 
 

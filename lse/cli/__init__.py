@@ -63,12 +63,12 @@ def _run() -> int:
 def _translate(error: Exception) -> LseError:
     from typer import Abort  # takes a while, in which an interrupt is to find `main`
 
-    from lse.cli.options import settings
-    from lse.settings import as_error
-
     if isinstance(error, LseError):
         return error
     if isinstance(error, OSError):
+        from lse.cli.options import settings
+        from lse.settings import as_error
+
         with suppress(OSError, LseError):  # as when it is the `.env` that cannot be read
             return as_error(error, settings())
         return from_os_error(error)

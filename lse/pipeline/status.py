@@ -103,9 +103,10 @@ def known_days(resources: Resources) -> KnownDays:
 def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) -> ProjectStatus:
     yesterday = resources.now().date() - timedelta(days=1)
     over = [entry for entry in entries if entry.run_date <= yesterday]
-    archived = [entry.run_date for entry in entries if is_archived(entry)]
-    first, last = _begin(entries), max((e.run_date for e in entries if e.complete), default=None)
+    archived = [entry for entry in entries if is_archived(entry)]
+    first, last = _begin(archived), max((e.run_date for e in entries if e.complete), default=None)
     partial = tuple(entry.run_date for entry in over if entry.complete is False)
+    known = {*(entry.run_date for entry in archived), *partial}
     status = ProjectStatus(
         project,
         first_day=first,
@@ -114,7 +115,7 @@ def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) 
         open=tuple(entry.run_date for entry in entries if _is_open(resources, entry, yesterday)),
         partial=partial,
         unproved=tuple(entry.run_date for entry in over if entry.complete is None and is_archived(entry)),
-        missing=tuple(day for day in _days(first, yesterday) if day not in {*archived, *partial}),
+        missing=tuple(day for day in _days(first, yesterday) if day not in known),
         quarantined=None,
         not_uploaded=None,
         not_verified=None,
@@ -128,8 +129,7 @@ def _status(resources: Resources, project: str, entries: Sequence[LedgerEntry]) 
     return _with_health(status, entries, yesterday, target=resources.settings.target is not None)
 
 
-def _begin(entries: Sequence[LedgerEntry]) -> date | None:
-    archived = [entry for entry in entries if is_archived(entry)]
+def _begin(archived: Sequence[LedgerEntry]) -> date | None:
     for entry, following in pairwise(archived):
         if entry.runs != 0 or not entry.complete or following.run_date - entry.run_date <= _APART:
             return entry.run_date

@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 from commands import LAST_DAY, PROJECT, RECIPE, Lse, Written
+from surroundings import bare_environment
 
 from bench.stack import until
 from lse.errors import AccessError, TemporaryError, UsageError
@@ -325,6 +326,17 @@ def test_a_dataset_is_built_uploaded_and_published(
     assert (nothing.type.value, "No trace became an example" in nothing.message) == ("FAILED", True)
 
 
+def test_the_command_runs_the_flow_and_gives_its_steps_as_json(lse: Lse, prefect_server: None) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    sweep = ("archive", "full-sweep", "-p", PROJECT, "-d", LAST_DAY.isoformat(), "--flow", "--json")
+    answer = lse(*sweep, PREFECT_API_URL=PREFECT_API_URL.value())
+
+    assert answer.code == 0, answer.err
+    assert [step["state"] for step in answer.json["steps"]] == ["done"] * 5
+    assert "Traceback" not in answer.err
+
+
 def test_prefect_deploys_all_from_a_fresh_clone_without_a_question_or_a_warning(
     prefect_server: None, tmp_path: Path
 ) -> None:
@@ -365,16 +377,14 @@ def on_a_terminal(program: str, *arguments: str, cwd: Path, **settings: str) -> 
     with subprocess.Popen(
         [str(Path(sys.executable).with_name(program)), *arguments],
         cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd.parent), "TERM": "dumb", **settings},
+        env=bare_environment(cwd.parent) | {"TERM": "dumb"} | settings,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
     ) as process:
         os.close(theirs)
         said: list[str] = []
-        with (
-            os.fdopen(terminal, errors="replace") as lines,
-            suppress(OSError),
-        ):  # nobody writes to it any more
+        # It fails when nobody writes to it any more.
+        with os.fdopen(terminal, errors="replace") as lines, suppress(OSError):
             said.extend(lines)
     return process.returncode, "".join(said)
