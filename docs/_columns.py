@@ -57,6 +57,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "project": "The project's name.",
         "run_date": "The UTC day of the traces.",
     },
+    "daily_feedback": {
+        "project": "The project's name.",
+        "run_date": "The UTC day of the traces that it is about.",
+    },
     "project_days": {
         "project": "The project's name.",
         "run_date": "The UTC day.",

@@ -11,6 +11,7 @@ from lse.errors import ConfigurationError, UsageError
 from lse.models import ProjectDay
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
 from lse.store.queries import QUERIES, read_queries
+from lse.store.rollups import refresh_rollups
 
 Version = tuple[UUID, UUID, UUID]
 """(trace id, run id, content hash) of a run, or (run id, feedback id, content hash) of a feedback record."""
@@ -106,8 +107,7 @@ def remove_imported(
                 _remove(connection, "remove_quarantined", day, some)
         for some in _chunks(replaced, _IDS):
             _remove(connection, "remove_kept_versions", day, some)
-        connection.execute(QUERIES["empty_rollups"], _key(day))
-        connection.execute(QUERIES["fill_rollups"], _key(day))
+        refresh_rollups(connection, day)
     return removed
 
 

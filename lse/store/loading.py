@@ -27,6 +27,7 @@ from lse.store.events import write_ledger_events
 from lse.store.ledger import write_entry
 from lse.store.patient_writer import PatientWriter
 from lse.store.queries import QUERIES
+from lse.store.rollups import refresh_rollups
 from lse.store.rows import feedback_values, run_row
 
 logger = logging.getLogger(__name__)
@@ -227,8 +228,11 @@ class _Loading:
         """Make room for runs that stand on another day than the one their trace belongs to."""
         if not elsewhere:
             return
-        self._changed_days |= {ProjectDay(stored.project, stored.day) for stored in elsewhere.values()}
+        left = {ProjectDay(stored.project, stored.day) for stored in elsewhere.values()}
+        self._changed_days |= {self._day, *left}
         parameters = {
+            "project": self._day.project,
+            "run_date": self._day.day,
             "run_dates": list({stored.day for stored in elsewhere.values()}),
             "trace_ids": list({UUID(bytes=key[:16]) for key in elsewhere}),
             "run_ids": [UUID(bytes=key[16:]) for key in elsewhere],
@@ -241,7 +245,7 @@ class _Loading:
         if result.inserted or result.updated:
             self._changed_days.add(self._day)
         for changed in sorted(self._changed_days):
-            self._refresh_rollups(changed)
+            refresh_rollups(self._connection, changed)
         key = {"project": self._day.project, "run_date": self._day.day}
         self._connection.execute(QUERIES["release_quarantine"], {**key, "kept": list(self._quarantined)})
         columns = {
@@ -254,12 +258,6 @@ class _Loading:
         write_ledger_events(self._connection, self._day, columns)
         write_entry(self._connection, self._day, columns)
         return result
-
-    def _refresh_rollups(self, day: ProjectDay) -> None:
-        key = {"project": day.project, "run_date": day.day}
-        self._connection.execute(QUERIES["lock_load"], {"day": str(day)})
-        self._connection.execute(QUERIES["empty_rollups"], key)
-        self._connection.execute(QUERIES["fill_rollups"], key)
 
     def _put(self, items: Sequence[Loaded], write: Callable[[Sequence[Loaded]], int]) -> int:
         """Write `items` and return how many were; those that Postgres refuses are quarantined, each alone."""
@@ -329,8 +327,12 @@ class _Loading:
                 readable.append(feedback_values(self._day, raw))
             except UnreadableRun as error:
                 self._quarantine(raw, str(error))
+        of_records = {"run_date": self._day.day, "run_ids": [raw.run_id for raw in raws]}
+        projects = self._connection.execute(QUERIES["projects_of_feedback"], of_records).fetchall()
         with self._connection.cursor() as cursor:
             cursor.executemany(QUERIES["upsert_feedback"], readable)
+            if cursor.rowcount:
+                self._changed_days |= {self._day, *(ProjectDay(name, self._day.day) for (name,) in projects)}
         return len(readable)
 
     def _quarantine(self, item: Item | RawFeedback, reason: str) -> None:

@@ -59,8 +59,17 @@ select exists (select from runs where trace_id = any(%(trace_ids)s) and run_date
 
 -- name: move_runs
 -- A run stands once: when its trace turns out to belong to another day, what was loaded before becomes a
--- version.
-with moved as (
+-- version, and the feedback on it goes along.
+with rated as (
+    delete from feedback where run_date = any(%(run_dates)s) and run_id = any(%(run_ids)s) returning *
+), taken_along as (
+    insert into feedback (run_date, run_id, feedback_id, project, key, score, value, comment, created_at,
+                          modified_at, content_hash, sanitized, data)
+    select %(run_date)s, run_id, feedback_id, %(project)s, key, score, value, comment, created_at, modified_at,
+           content_hash, sanitized, data
+    from rated
+    on conflict do nothing
+), moved as (
     delete from runs
     where run_date = any(%(run_dates)s) and trace_id = any(%(trace_ids)s) and run_id = any(%(run_ids)s)
     returning run_date, trace_id, run_id, content_hash, project, status, loaded_at, sanitized, data
@@ -102,6 +111,8 @@ where (run_versions.run_date, run_versions.trace_id, run_versions.run_id, run_ve
 -- The day's rollups are made again as a whole, so they cannot drift.
 with emptied as (
     delete from daily_rollups where project = %(project)s and run_date = %(run_date)s
+), forgotten as (
+    delete from daily_feedback where project = %(project)s and run_date = %(run_date)s
 )
 delete from daily_traces where project = %(project)s and run_date = %(run_date)s
 
@@ -140,6 +151,12 @@ with day as (
     select %(project)s, %(run_date)s, name, run_type, status, model, runs, roots, traces, prompt_tokens,
            completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost, ended, latency, latencies
     from summed join counted using (name, run_type, status, model)
+), rated as (
+    insert into daily_feedback (project, run_date, key, feedback, scored, score)
+    select %(project)s, %(run_date)s, coalesce(key, ''), count(*), count(score), coalesce(sum(score), 0)
+    from feedback
+    where project = %(project)s and run_date = %(run_date)s
+    group by 3
 )
 insert into daily_traces (project, run_date, by_name, name, traces, failed_traces)
 select %(project)s::text, %(run_date)s::date, true, name, count(*), count(*) filter (where failed)
@@ -169,6 +186,10 @@ from (
     select 'quarantine', run_id, content_hash from quarantine
     where project = %(project)s and run_date = %(run_date)s
 ) as rows
+
+-- name: projects_of_feedback
+-- Whose daily figures an upsert may change: a record may have been loaded for another project before.
+select distinct project from feedback where run_date = %(run_date)s and run_id = any(%(run_ids)s)
 
 -- name: upsert_feedback
 -- Feedback has no unfinished state: the record that was read last counts.

@@ -11,6 +11,7 @@ from psycopg import Connection, sql
 
 from lse.models import ProjectDay
 from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
+from lse.store.rollups import refresh_rollups
 
 _BY_RUN = sql.SQL("(trace_id, run_id) in (select owner, item from repaired_runs)")
 _BY_FEEDBACK = sql.SQL("feedback_id in (select item from repaired_feedback)")
@@ -22,6 +23,7 @@ _TABLES = {
     "quarantine": _BY_DAY,
     "daily_rollups": _BY_DAY,
     "daily_traces": _BY_DAY,
+    "daily_feedback": _BY_DAY,
     "project_days": _BY_DAY,
 }
 """Each table that a load writes → which of its rows a repair may change"""
@@ -61,10 +63,11 @@ def save_rows(url: str, keys: RowKeys, folder: Path) -> None:
 
 
 def remove_rows(url: str, keys: RowKeys) -> None:
-    """Delete the runs and feedback of `keys`."""
+    """Delete the runs and feedback of `keys`, and count their day again."""
     with _keyed(url, keys) as connection:
         for table in ("runs", "feedback"):
             connection.execute(_REMOVE.format(**_rows_of(table, keys.day)))
+        refresh_rollups(connection, keys.day)
 
 
 def put_rows_back(url: str, keys: RowKeys, folder: Path) -> None:

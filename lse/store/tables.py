@@ -200,6 +200,23 @@ class DailyTracesRow(SQLModel, table=True):
     """Distinct traces with such a run that did not succeed."""
 
 
+class DailyFeedbackRow(SQLModel, table=True):
+    """Counts and sums of the feedback on the traces of one project day, by key; exact, as `daily_rollups`."""
+
+    __tablename__ = "daily_feedback"
+
+    project: str = _text(primary_key=True)
+    run_date: date = Field(primary_key=True)
+    key: str = _text(primary_key=True)
+    """Empty for feedback without a key."""
+    feedback: int = _bigint()
+    """Records, with and without a score."""
+    scored: int = _bigint()
+    """Records with a score."""
+    score: Decimal = Field(sa_type=sa.Numeric)
+    """Sum of the scores; the mean is `score / scored`."""
+
+
 class ProjectDayRow(SQLModel, table=True):
     """The ledger: what is proved done for one project day. A time says when, null says not yet."""
 

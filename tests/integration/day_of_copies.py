@@ -36,6 +36,7 @@ TABLES = (
     "quarantine",
     "daily_rollups",
     "daily_traces",
+    "daily_feedback",
     "project_days",
 )
 _CHANGING = {"loaded_at", "changed_xid", "packed_at", "uploaded_at", "verified_at", "differences"}

@@ -181,7 +181,7 @@ def test_damage_is_found_named_repaired_and_taken_back(day: DayOfCopies, kind: s
 
 
 def test_what_a_repair_counted_anew_is_taken_back_as_well(day: DayOfCopies) -> None:
-    for table in ("runs", "daily_rollups", "daily_traces"):
+    for table in ("runs", "daily_rollups", "daily_traces", "daily_feedback"):
         day.sql(f"delete from {table}")
     damaged = day.exact()
     assert day.fix().failed == ()
@@ -204,7 +204,7 @@ def test_a_sound_day_raises_no_alarm(tmp_path: Path, database_url: str) -> None:
         assert day.verify().exit_code == 0
         assert day.fix().batch is None
         assert day.content() == before
-        day.sql("truncate runs, feedback, project_days, daily_rollups, daily_traces")
+        day.sql("truncate runs, feedback, project_days, daily_rollups, daily_traces, daily_feedback")
 
 
 def _flip_second_line(day: DayOfCopies) -> None:

@@ -120,6 +120,38 @@ def test_rollups_follow_changes_and_moves_between_projects(store: Store) -> None
     ]
 
 
+def daily_feedback(store: Store) -> list[tuple[Any, ...]]:
+    found = store.query("select * from daily_feedback order by project, run_date, key", {})
+    return [tuple(row.values()) for row in found]
+
+
+def test_daily_figures_of_feedback_are_exact_and_follow_changes_and_moves(store: Store) -> None:
+    said = [
+        feedback(1, run(1), key="stars", score=0.1),
+        feedback(2, run(1), key="stars", score=0.2),
+        feedback(3, run(1), key="stars", score=None),
+        feedback(4, run(1), key=None),
+    ]
+    store.load(DAY, [trace(run(1), run(2), feedback=tuple(said))])
+    counted = [
+        ("chat", DAY.day, "", 1, 1, Decimal(1)),
+        ("chat", DAY.day, "stars", 3, 2, Decimal("0.3")),
+    ]
+    assert daily_feedback(store) == counted
+    store.load(DAY, [trace(run(1), feedback=(feedback(3, run(1), key="stars", score=-1),))])
+    assert daily_feedback(store)[1] == ("chat", DAY.day, "stars", 3, 3, Decimal("-0.7"))
+    store.load(ProjectDay("other", DAY.day), [trace(run(1), feedback=(said[3],))])
+    assert [row[:4] for row in daily_feedback(store)] == [
+        ("chat", DAY.day, "stars", 3),
+        ("other", DAY.day, "", 1),
+    ]
+    store.load(NEXT, [trace(run(1), run(2))])
+    assert [row[:4] for row in daily_feedback(store)] == [
+        ("chat", NEXT.day, "", 1),
+        ("chat", NEXT.day, "stars", 3),
+    ]
+
+
 def test_a_dry_run_tells_what_a_load_would_do_and_writes_nothing(store: Store, database_url: str) -> None:
     store.load(DAY, [trace(run(1), run(2))])
     before, entry = rows(store), store.ledger(DAY)

@@ -50,6 +50,7 @@ def test_an_empty_database_goes_up_down_and_up_again(empty_database_url: str) ->
     assert migrate.current(url) == migrate.head()
     assert tables(url) == {
         "alembic_version",
+        "daily_feedback",
         "daily_rollups",
         "daily_traces",
         "evaluation_requests",

@@ -33,7 +33,16 @@ PATIENT = Patience(
 )
 
 _BY_CHANCE = ("changed_xid", "id", "target_id", "target_link", "walks")
-_TABLES = ("runs", "run_versions", "feedback", "quarantine", "daily_rollups", "daily_traces", "project_days")
+_TABLES = (
+    "runs",
+    "run_versions",
+    "feedback",
+    "quarantine",
+    "daily_rollups",
+    "daily_traces",
+    "daily_feedback",
+    "project_days",
+)
 _UNTIMELY = re.compile(r"\d{8}T\d{6}Z|(?<=uploads/)[0-9a-f]{32}")
 _PARTS = ("data", "archives", "state", "target", "tmp", "earlier")
 

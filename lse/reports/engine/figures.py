@@ -32,7 +32,7 @@ class Figure:
     over_runs: str
     """The aggregate over `runs`; `{failed}` stands for the condition of a failed run"""
     over_rollups: str | None = None
-    """What a row of `daily_rollups` gives to it; None where these cannot tell"""
+    """What a row of `daily_rollups`, or of `daily_feedback`, gives to it; None where these cannot tell"""
     over_ids: str | None = None
     """Over `runs`, for groups of which several will be put together although they share what is counted"""
     plus: Callable[[Any, Any], Any] = operator.iadd
@@ -171,9 +171,11 @@ FIGURES: Mapping[str, Figure] = {
     "prompt_cost": _sum("prompt_cost", _add),
     "completion_cost": _sum("completion_cost", _add),
     "total_cost": _sum("total_cost", _add),
-    "feedback": Figure(lambda *_: 1, "count(*)"),
-    "scored": Figure(lambda dated, _: int(_given(dated) is not None), "count(score)"),
-    "score": Figure(lambda dated, _: _given(dated) or Decimal(0), "coalesce(sum(score), 0)", plus=_add),
+    "feedback": Figure(lambda *_: 1, "count(*)", "feedback"),
+    "scored": Figure(lambda dated, _: int(_given(dated) is not None), "count(score)", "scored"),
+    "score": Figure(
+        lambda dated, _: _given(dated) or Decimal(0), "coalesce(sum(score), 0)", "score", plus=_add
+    ),
 }
 TRACES = frozenset({"traces", "failed_traces"})
 """The figures that a table of their own holds: a trace has runs of several names and counts once."""

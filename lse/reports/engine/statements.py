@@ -17,7 +17,7 @@ from lse.store.filtering import filter_sql
 _WINDOW = "run_date between %(start)s and %(end)s and (%(project)s::text is null or project = %(project)s)"
 _ROLLED = frozenset({"day", "week", "month", "project", "name", "type", "status", "model"})
 _ROLLED_TRACES = frozenset({"day", "week", "month", "project", "name"})
-_OF_FEEDBACK = frozenset({"day", "week", "month", "project", "key"})
+_ROLLED_FEEDBACK = frozenset({"day", "week", "month", "project", "key"})
 _RATED = """(
         select feedback.run_date, feedback.project, key, score,
                name, run_type, status, model, tags, error, runs.data
@@ -61,8 +61,11 @@ def statement(question: Question, request: Request) -> tuple[str, dict[str, Any]
     keys = {d.parameter: d.key for d in question.dimensions if d.key is not None}
     parameters = {**request.parameters, **of_where, **of_subject, **keys}
     if question.of_feedback:
-        table = "feedback" if question.fields <= _OF_FEEDBACK else _RATED
-        return _select(question, _of_runs(question), table, population, failed), parameters
+        if question.fields <= _ROLLED_FEEDBACK:
+            return _select(
+                question, _sums(_over_rows(question)), "daily_feedback", population, failed
+            ), parameters
+        return _select(question, _of_runs(question), _RATED, population, failed), parameters
     if not _is_rolled(question):
         return _select(question, _of_runs(question), "runs", population, failed), parameters
     return "\nunion all\n".join(_over_rollups(question, population, failed, subject)), parameters
@@ -80,12 +83,11 @@ def _is_rolled(question: Question) -> bool:
 
 def _over_rollups(question: Question, population: str, failed: str, subject: str) -> Iterator[str]:
     """Traces stand in a table of their own, by name and in rows without one for all names together."""
-    own = {name: FIGURES[name].over_rollups for name in question.figures if name not in TRACES}
+    own = _over_rows(question)
     if "latencies" in own:  # sorted in each row, not across rows
         yield _select(question, own, "daily_rollups", population, failed, grouped=False)
     elif any(own.values()):
-        sums = {name: f"sum({value})" for name, value in own.items()}
-        yield _select(question, sums, "daily_rollups", population, failed)
+        yield _select(question, _sums(own), "daily_rollups", population, failed)
     if TRACES & set(question.figures):
         named = "name" in {d.name for d in question.dimensions} | question.where.fields
         counted = "by_name" if named else "not by_name"
@@ -100,6 +102,14 @@ def _over_rollups(question: Question, population: str, failed: str, subject: str
             f"{population} and ({counted} or {counted_failed})",
             failed,
         )
+
+
+def _over_rows(question: Question) -> dict[str, str | None]:
+    return {name: FIGURES[name].over_rollups for name in question.figures if name not in TRACES}
+
+
+def _sums(values: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {name: f"sum({value})" for name, value in values.items()}
 
 
 def _of_runs(question: Question) -> dict[str, str]:
