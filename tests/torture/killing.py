@@ -1,6 +1,7 @@
 """Kill a process of its own at a chosen instant: after so many lines of `lse`, or after so many seconds."""
 
 import faulthandler
+import gc
 import os
 import random
 import signal
@@ -102,6 +103,7 @@ def forked(job: Job) -> int:
     if child:
         return child
     status = 1
+    gc.freeze()  # the tests' objects are none of the job's: collecting them would copy all their pages
     try:
         faulthandler.dump_traceback_later(HANGS_AFTER - 5)
         job()
