@@ -6,12 +6,10 @@ BIN := .venv/bin
 SEED := $(shell date +%s)
 KILLS := 500
 REPLAY :=
-WHOLLY := lse/store/ledger.py,lse/archive/manifest.py,lse/archive/layout.py,lse/verify.py,lse/archive/zip/*.py,lse/archive/restore.py,lse/formats/csv.py,lse/formats/__init__.py,lse/datasets/_redaction.py
-MEASURED := tests/unit tests/integration/test_ledger.py
-PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST = pytest -n 2 --dist worksteal
 READY := .venv/.ready
 
-.PHONY: setup demo test coverage torture lint bench docs lock clean
+.PHONY: setup demo test torture lint bench docs lock clean
 
 setup: $(READY)
 
@@ -34,21 +32,15 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## The main job on a local LangSmith and Drive: fetch, pack, upload, load, verify, report
 	@$(BIN)/lse demo
 
-test: $(READY)  ## All tests; those of tests/unit first and measured: 100 % of all branches where a mistake costs data
-	@$(PYTEST) --cov --cov-report= $(MEASURED)
-	@$(BIN)/coverage report --fail-under=100 --show-missing --include="$(WHOLLY)"
-	@$(PYTEST) $(MEASURED:%=--deselect=%)
-
-coverage: $(READY)  ## The same tests, all measured: 95 % of all branches, 100 % where a mistake costs data
-	@$(PYTEST) --cov --cov-report=
-	@$(BIN)/coverage report --fail-under=95
-	@$(BIN)/coverage report --fail-under=100 --show-missing --include="$(WHOLLY)"
+test: $(READY)  ## All tests; they have to run 95 % of all lines and branches, all where a mistake costs data
+	@$(BIN)/python -m slipcover --dont-wrap-pytest -m $(PYTEST)
+	@$(BIN)/python tests/enough.py
 
 torture: $(READY)  ## Thousands of kills and faults: make torture SEED=1 KILLS=500, or REPLAY='sweep line:1234'
 	@echo "SEED=$(SEED) KILLS=$(KILLS) REPLAY='$(REPLAY)'"
 	@TORTURE_SEED=$(SEED) TORTURE_KILLS=$(KILLS) TORTURE_REPLAY="$(REPLAY)" \
-	  $(PYTEST) tests/torture
-	@test -n "$(REPLAY)" || $(PYTEST) --hypothesis-profile=torture --hypothesis-seed=$(SEED) -m hypothesis tests/unit
+	  $(BIN)/python -m $(PYTEST) tests/torture
+	@test -n "$(REPLAY)" || $(BIN)/python -m $(PYTEST) --hypothesis-profile=torture --hypothesis-seed=$(SEED) -m hypothesis tests/unit
 
 lint: $(READY)  ## Format, style, types, and the direction of imports
 	@$(BIN)/ruff format --check .
@@ -67,4 +59,4 @@ lock:  ## Resolve the locked versions anew (needs uv)
 	  --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras --quiet --upgrade -o requirements.lock
 
 clean:  ## Remove what the targets made
-	rm -rf .venv demo .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo .slipcover.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

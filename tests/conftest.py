@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from measured import combine_measured
 from psycopg import conninfo, sql
 
 from lse.settings import load_settings
@@ -43,6 +44,13 @@ def pytest_collection_finish() -> None:
     """What was imported for the tests stays to their end: no collection of garbage need look at it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Commands that tests forked ran lines as well, of which SlipCover does not know yet."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        combine_measured()
 
 
 @pytest.fixture(autouse=True)

@@ -7,19 +7,20 @@ has imported everything and done nothing else. `lse(..., installed=True)` starts
 import json
 import multiprocessing
 import os
-import pkgutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import pytest
+from measured import measured
 from surroundings import bare_environment
 
-import lse
 from lse.sandbox import Sandbox
 from lse.sandbox.sample import SampleSummary
 
@@ -36,19 +37,8 @@ outputs:
 """Of a dataset from the traces of that project."""
 PROGRAM = str(Path(sys.executable).with_name("lse"))
 
-_IMPORTED_WHEN_USED = (
-    "googleapiclient.discovery",
-    "oauth2client.service_account",
-    "pydrive2.drive",
-    "rich.progress",
-)
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        *(module.name for module in pkgutil.walk_packages(lse.__path__, "lse.")),
-        *_IMPORTED_WHEN_USED,
-    ]
-)
+_FORKS.set_forkserver_preload(["everything"])
 
 
 @dataclass(frozen=True)
@@ -112,6 +102,9 @@ def exit_code_of(
     timeout: float = 120,
 ) -> int:
     """Run `lse` in a forked process that appends to the files `out` and `err`, which may be one."""
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where `everything` is
+        forkserver.ensure_running()
     process = _FORKS.Process(target=_become, args=(arguments, folder, environment, out, err))
     process.start()
     process.join(timeout)
@@ -130,11 +123,12 @@ def _become(
         file = os.open(name, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, descriptor)
         os.close(file)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = [PROGRAM, *arguments]
+    with measured():
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = [PROGRAM, *arguments]
 
-    from lse.cli import main
+        from lse.cli import main
 
-    main()
+        main()

@@ -27,6 +27,7 @@ from lse.pipeline.undoing import undo
 from lse.pipeline.verifying import Depth, compare_copies
 from lse.resources import Resources
 from lse.settings import load_settings
+from lse.store import Store
 
 DAY = ProjectDay("chat", date(2025, 9, 13))
 TABLES = (
@@ -132,6 +133,11 @@ class DayOfCopies:
         content = bytearray(path.read_bytes())
         content[self.rng.randrange(len(content)) if at is None else at] ^= 1 << self.rng.randrange(8)
         path.write_bytes(content)
+
+    def load_a_stranger(self) -> None:
+        """Load a trace, with feedback, that no archive holds."""
+        runs = self._runs(9, 3)
+        Store(self.url).load(DAY, [make_trace(runs[0].id, runs, [self._feedback(runs[0].id)])])
 
     def sql(self, statement: str) -> list[Any]:
         with psycopg.connect(self.url) as connection:

@@ -190,6 +190,14 @@ def test_what_a_repair_counted_anew_is_taken_back_as_well(day: DayOfCopies) -> N
     assert_equal(day.exact(), damaged)
 
 
+def test_what_a_repair_removes_is_not_counted_any_more(day: DayOfCopies) -> None:
+    golden = day.content()
+    day.load_a_stranger()
+    assert day.content()[1]["daily_feedback"] != golden[1]["daily_feedback"]
+    assert day.fix().result.exit_code == 0
+    assert_equal(day.content(), golden)
+
+
 def assert_equal(found: tuple[object, object], wanted: tuple[object, object]) -> None:
     assert found[0] == wanted[0]
     assert found[1] == wanted[1]

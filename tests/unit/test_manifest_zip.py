@@ -1,6 +1,7 @@
 """Manifests and zips: equal content gives equal bytes; what is not ours is refused before it is written."""
 
 import hashlib
+import importlib.util
 import io
 import json
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
@@ -166,6 +168,16 @@ def test_without_isal_zlib_packs_the_same_content(tmp_path: Path, folder: Path, 
     with open_zip(path) as by_zlib, open_zip(day_zip) as by_isal:
         by_zlib.check()
         assert by_zlib.manifest == by_isal.manifest
+
+
+def test_where_isal_cannot_be_imported_zlib_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "isal", None)
+    spec = importlib.util.find_spec("lse.archive.zip.deflate")
+    assert spec is not None
+    assert spec.loader is not None
+    deflate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(deflate)
+    assert (deflate.codec, deflate.LEVEL) == (zlib, 6)
 
 
 def test_unzip_reads_what_was_packed(day_zip: Path) -> None:
