@@ -4,6 +4,7 @@ Most of what a command costs is importing what it needs. So it runs in a process
 has imported everything and done nothing else. `lse(..., installed=True)` starts the installed program.
 """
 
+import atexit
 import json
 import multiprocessing
 import os
@@ -131,4 +132,7 @@ def _become(
 
         from lse.cli import main
 
-        main()
+        try:
+            main()
+        finally:
+            atexit._run_exitfuncs()  # a process that multiprocessing forked would not

@@ -6,8 +6,7 @@ from commands import Lse
 
 
 def test_the_main_job_is_done_and_shown(tmp_path: Path) -> None:
-    # A process of its own: a forked one would not stop its temporary server, which Prefect does at the exit.
-    shown = Lse(tmp_path, {})("demo", "--traces", "2", installed=True, timeout=240)
+    shown = Lse(tmp_path, {})("demo", "--traces", "2", timeout=240)
     assert shown.code == 0, shown.out + shown.err
     assert "Traceback" not in shown.err
     assert shown.out.count("verify  done        no differences") == 6
