@@ -1,7 +1,7 @@
 """`lse` as its users run it: a process of its own, in a folder of its own, with the settings given.
 
 Most of what a command costs is importing what it needs. So it runs in a process that is forked from one that
-has imported everything and done nothing else. `lse(..., installed=True)` starts the installed program.
+has imported everything and done nothing else.
 """
 
 import atexit
@@ -71,27 +71,13 @@ class Lse:
         self.folder = folder
         self.settings = dict(settings)
 
-    def __call__(
-        self, *arguments: str, timeout: float = 120, installed: bool = False, **settings: str | None
-    ) -> Answer:
+    def __call__(self, *arguments: str, timeout: float = 120, **settings: str | None) -> Answer:
         """Run `lse` with `arguments`; a setting of None is taken out of the environment."""
         wanted = {name: value for name, value in {**self.settings, **settings}.items() if value is not None}
         environment = bare_environment(self.folder) | wanted
-        run = _started if installed else _forked
-        return run(arguments, self.folder, environment, timeout)
-
-
-def _started(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], timeout: float) -> Answer:
-    done = subprocess.run(
-        [PROGRAM, *arguments], cwd=folder, env=environment, capture_output=True, timeout=timeout
-    )
-    return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def _forked(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], timeout: float) -> Answer:
-    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-        code = exit_code_of(arguments, folder, environment, out.name, err.name, timeout)
-        return Answer(code, out.read().decode(), err.read().decode())
+        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+            code = exit_code_of(arguments, self.folder, environment, out.name, err.name, timeout)
+            return Answer(code, out.read().decode(), err.read().decode())
 
 
 def exit_code_of(
