@@ -43,6 +43,7 @@ def spread(engine: Engine, at_once: int) -> Iterator[tuple[TaskRunner[Any], Lend
 
 def _dask(at_once: int) -> TaskRunner[Any]:
     try:
+        import dask
         from prefect_dask.task_runners import DaskTaskRunner  # takes a second
     except ImportError:
         raise ConfigurationError(
@@ -50,6 +51,9 @@ def _dask(at_once: int) -> TaskRunner[Any]:
         ) from None
     if address := os.environ.get("DASK_SCHEDULER_ADDRESS"):
         return DaskTaskRunner(address=address)
+    # The profiler looks at all threads a hundred times a second, which can block a process for ever before
+    # Python 3.11.9 and 3.12.3 (CPython's issue 106883; seen once in thirty sweeps on 3.11.7).
+    dask.config.set({"distributed.worker.profile.enabled": False})
     # A thread of each process: not everything that `Resources` opens may be shared.
     processes = {"n_workers": at_once, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     return DaskTaskRunner(cluster_kwargs=processes)

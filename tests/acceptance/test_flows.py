@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -170,41 +172,63 @@ def test_a_backfill_takes_each_day_of_its_range_and_says_so_in_its_name(configur
     assert name == "backfill/chat-research/2025-09-13 to 2025-09-14"
 
 
-def test_a_sweep_spreads_over_the_processes_of_a_dask_cluster_and_a_death_costs_it_only_time(
-    configured: Lse, written: Written
-) -> None:
+@pytest.fixture
+def dask(configured: Lse, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Dask is there; a process of its cluster that hangs is aborted, and shows where its threads were."""
     pytest.importorskip("prefect_dask")
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+    late = threading.Timer(120, lambda: [os.kill(each, signal.SIGABRT) for each in dask_processes()])
+    late.start()
+    yield
+    late.cancel()
+
+
+def dask_processes() -> list[int]:
+    return [each.pid for each in multiprocessing.active_children() if "Dask" in each.name and each.pid]
+
+
+def spread_over_two() -> Any:
+    """The state of a sweep of two days in two processes."""
     from flows.sweep import backfill
 
+    days = {"start": date(2025, 9, 13), "end": LAST_DAY}
+    return backfill(projects=[PROJECT], **days, at_once=2, engine="dask", return_state=True)
+
+
+def events(lse: Lse, kind: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lse("events", "--kind", kind, "--json").out.splitlines()]
+
+
+def test_a_sweep_spreads_over_the_processes_of_a_dask_cluster(configured: Lse, dask: None) -> None:
+    state = spread_over_two()
+    assert (state.type.value, state.message) == ("COMPLETED", "2 project days done")
+    told = events(configured, "sweep.finished")
+    assert {each["origin"] for each in told} == {str(state.state_details.flow_run_id)}
+    assert {each["run_date"] for each in told} == {"2025-09-13", str(LAST_DAY)}
+
+
+def test_the_death_of_a_dask_process_costs_a_sweep_only_time(
+    configured: Lse, dask: None, written: Written
+) -> None:
     faults = written.sandbox.langsmith.faults
     faults.add(Rule(operation="(v2_)?query_runs", do={"delay": 12}, times=2))
 
     def kill() -> None:
         """Kill one of the processes while both wait for an answer."""
         until(lambda: faults.describe()["rules"][0]["fired"] == 2)
-        next(each for each in multiprocessing.active_children() if "Dask" in each.name).kill()
+        os.kill(dask_processes()[0], signal.SIGKILL)
 
     with ThreadPoolExecutor() as beside:
         killed = beside.submit(kill)
-        state = backfill(
-            projects=[PROJECT],
-            start=date(2025, 9, 13),
-            end=LAST_DAY,
-            at_once=2,
-            engine="dask",
-            return_state=True,
-        )
+        state = spread_over_two()
         killed.result()
 
     assert (state.type.value, state.message) == ("COMPLETED", "2 project days done")
-    started = configured("events", "--kind", "sweep.started", "--json").out.splitlines()
-    assert len(started) > 2
-    told = [
-        json.loads(line)
-        for line in configured("events", "--kind", "sweep.finished", "--json").out.splitlines()
-    ]
-    assert {each["origin"] for each in told} == {str(state.state_details.flow_run_id)}
-    assert {each["run_date"] for each in told} == {"2025-09-13", str(LAST_DAY)}
+    assert len(events(configured, "sweep.started")) > 2
+    assert {each["run_date"] for each in events(configured, "sweep.finished")} == {
+        "2025-09-13",
+        str(LAST_DAY),
+    }
 
 
 def test_a_rotation_compares_its_part_a_drill_restores_and_prune_says_what_would_go(configured: Lse) -> None:
