@@ -33,15 +33,17 @@ def measured_imports() -> Iterator[None]:
 
 @contextmanager
 def measured() -> Iterator[None]:
-    """Which lines run here is told in a file of the folder."""
+    """Which lines run in the body is told in a file of the folder."""
     if _meter is None:
         yield
         return
+    _meter.signal_child_process()  # what ran before, the parent told
     told = Path(os.environ[_FOLDER], f"forked-{os.getpid()}.json")
     try:
         yield
     finally:
-        ran = {file: list(_meter.all_seen[file] | _meter.newly_seen[file]) for file in _files(_meter)}
+        files = _meter.all_seen.keys() | _meter.newly_seen.keys()
+        ran = {file: list(_meter.all_seen[file] | _meter.newly_seen[file]) for file in files}
         told.write_text(json.dumps(ran))
 
 
@@ -62,7 +64,3 @@ def combine_measured() -> None:
         for file, seen in ran.items()
     }
     (folder / "coverage-gw-forked.json").write_text(json.dumps({"meta": _FORM, "files": files}))
-
-
-def _files(meter: slipcover.Slipcover) -> set[str]:
-    return {*meter.all_seen, *meter.newly_seen}

@@ -233,7 +233,7 @@ class _Loading:
         parameters = {
             "project": self._day.project,
             "run_date": self._day.day,
-            "run_dates": list({stored.day for stored in elsewhere.values()}),
+            "run_dates": list({day.day for day in left}),
             "trace_ids": list({UUID(bytes=key[:16]) for key in elsewhere}),
             "run_ids": [UUID(bytes=key[16:]) for key in elsewhere],
         }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from day_of_copies import TABLES
 from psycopg import sql
 
 from lse.langsmith.http import Patience
@@ -33,16 +34,6 @@ PATIENT = Patience(
 )
 
 _BY_CHANCE = ("changed_xid", "id", "target_id", "target_link", "walks")
-_TABLES = (
-    "runs",
-    "run_versions",
-    "feedback",
-    "quarantine",
-    "daily_rollups",
-    "daily_traces",
-    "daily_feedback",
-    "project_days",
-)
 _UNTIMELY = re.compile(r"\d{8}T\d{6}Z|(?<=uploads/)[0-9a-f]{32}")
 _PARTS = ("data", "archives", "state", "target", "tmp", "earlier")
 
@@ -135,7 +126,7 @@ class Machine:
 
     def _rows(self) -> dict[str, list[str]]:
         with psycopg.connect(self.database_url) as connection:
-            return {table: _rows_of(table, connection) for table in _TABLES}
+            return {table: _rows_of(table, connection) for table in TABLES}
 
 
 def _rows_of(table: str, connection: psycopg.Connection) -> list[str]:

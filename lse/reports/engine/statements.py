@@ -61,11 +61,10 @@ def statement(question: Question, request: Request) -> tuple[str, dict[str, Any]
     keys = {d.parameter: d.key for d in question.dimensions if d.key is not None}
     parameters = {**request.parameters, **of_where, **of_subject, **keys}
     if question.of_feedback:
-        if question.fields <= _ROLLED_FEEDBACK:
-            return _select(
-                question, _sums(_over_rows(question)), "daily_feedback", population, failed
-            ), parameters
-        return _select(question, _of_runs(question), _RATED, population, failed), parameters
+        rolled = question.fields <= _ROLLED_FEEDBACK
+        figures = _sums(_over_rows(question)) if rolled else _of_runs(question)
+        table = "daily_feedback" if rolled else _RATED
+        return _select(question, figures, table, population, failed), parameters
     if not _is_rolled(question):
         return _select(question, _of_runs(question), "runs", population, failed), parameters
     return "\nunion all\n".join(_over_rollups(question, population, failed, subject)), parameters
