@@ -125,11 +125,14 @@ def _end_of_lines(file: BinaryIO) -> int:
     return 0
 
 
-def blocks_of(path: Path) -> Iterator[bytes]:
+def blocks_of(path: Path | str) -> Iterator[bytes]:
     """The content of the file at `path`, in blocks."""
-    with io.FileIO(path) as file:
-        while block := file.read(BLOCK):
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a file object takes a quarter longer
+    try:
+        while block := os.read(descriptor, BLOCK):
             yield block
+    finally:
+        os.close(descriptor)
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -19,8 +19,7 @@ def holding_of(name: str, blocks: Iterable[bytes]) -> Holding:
     hashed = Hashed(blocks)
     trace_id, sections = open_sections(lines_of(hashed), name)
     try:
-        of_trace = str(trace_id)
-        runs = pack_entries([_run_entry(text, of_trace, name) for text in next(sections)])
+        runs = pack_entries([_run_entry(text, trace_id, name) for text in next(sections)])
         feedback = pack_entries(map(_feedback_entry, next(sections)))
         files = {file.sha256: file.run_id for file in map(load_file, next(sections))}
     except Unplaced as error:

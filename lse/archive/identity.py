@@ -39,7 +39,7 @@ class _FeedbackFields(msgspec.Struct):
     run_id: Any = None
 
 
-class _Ids(msgspec.Struct):
+class _Ids(msgspec.Struct, gc=False):
     id: str
     trace_id: str
 

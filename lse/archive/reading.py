@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import structs
 
 from lse.archive.files import blocks_of, lines_of
-from lse.archive.layout import UNPLACED, archived_files, content_file_name, trace_of_file
+from lse.archive.layout import UNPLACED, archived_names, content_file_name, trace_of_file
 from lse.archive.links import ATTACHMENT, fill_in
 from lse.archive.trace_file import read_trace
 from lse.archive.zip import open_zip
@@ -55,8 +55,7 @@ class DayReader:
 
 def read_folder(folder: Path) -> DayReader:
     """The archive in a day's folder; without names when there is none."""
-    names = tuple(path.name for path in archived_files(folder))
-    return DayReader(names, lambda name: blocks_of(folder / name))
+    return DayReader(tuple(archived_names(folder)), lambda name: blocks_of(folder / name))
 
 
 @contextmanager

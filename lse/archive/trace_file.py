@@ -24,6 +24,7 @@ _MIDDLE = b'],"feedback":[\n'
 _FILES = b'],"files":[\n'
 _TAIL = b"]}\n"
 _ENDS = (_MIDDLE, _FILES, _TAIL)
+_ODD_LINE = "a line does not end as it should"
 
 Part = RawRun | RawFeedback | StoredFile
 
@@ -72,14 +73,14 @@ def open_trace(lines: Iterable[bytes], name: str) -> tuple[UUID, Iterator[Part]]
     return trace_id, _parts(remaining, trace_id, name)
 
 
-def open_sections(lines: Iterable[bytes], name: str) -> tuple[UUID, Iterator[Iterator[bytes]]]:
+def open_sections(lines: Iterable[bytes], name: str) -> tuple[str, Iterator[Iterator[bytes]]]:
     """The trace's id, then the texts of its runs, of its feedback, and of the entries of its files.
 
     By the file's form alone: no text is read. Each section is to be taken to its end before the next.
     Raises `DamagedArchive` for a file that does not have the form, at last after the third section.
     """
     remaining = iter(lines)
-    return UUID(_head(remaining, name)), _sections(remaining, name)
+    return _head(remaining, name), _sections(remaining, name)
 
 
 def _sections(lines: Iterator[bytes], name: str) -> Iterator[Iterator[bytes]]:
@@ -183,12 +184,16 @@ def _array_texts(lines: Iterator[bytes], end: bytes, name: str) -> Iterator[byte
         if line == end:
             break
         if previous is not None:
-            yield _without(previous, b",\n", name)
+            if not previous.endswith(b",\n"):
+                raise _damaged(name, _ODD_LINE)
+            yield previous[:-2]
         previous = line
     else:
         raise _damaged(name, "it ends too early")
     if previous is not None:
-        yield _without(previous, b"\n", name)
+        if not previous.endswith(b"\n"):
+            raise _damaged(name, _ODD_LINE)
+        yield previous[:-1]
 
 
 def _count_texts(lines: Iterator[bytes], end: bytes, name: str) -> int:
@@ -198,15 +203,9 @@ def _count_texts(lines: Iterator[bytes], end: bytes, name: str) -> int:
         if line == end:
             return count
         if not previous.endswith(b",\n"):
-            raise _damaged(name, "a line does not end as it should")
+            raise _damaged(name, _ODD_LINE)
         count, previous = count + 1, line
     raise _damaged(name, "it ends too early")
-
-
-def _without(line: bytes, ending: bytes, name: str) -> bytes:
-    if not line.endswith(ending):
-        raise _damaged(name, "a line does not end as it should")
-    return line[: -len(ending)]
 
 
 def _other_trace(name: str) -> DamagedArchive:

@@ -24,6 +24,11 @@ class Holding:
     stored_files: Mapping[str, UUID] = field(default_factory=dict)
     """SHA-256 of each stored file that the trace names → one of its runs"""
 
+    def agrees(self, other: "Holding") -> bool:
+        """Whether both hold the same runs, in the same file where both are of files."""
+        same_file = self.sha256 == other.sha256 or not (self.sha256 and other.sha256)
+        return same_file and self.runs == other.runs
+
 
 def pack_entries(entries: Iterable[bytes]) -> Entries:
     """Entries of 32 bytes, in any order, as one value."""

@@ -142,15 +142,16 @@ def _load_and_compare(
     """How many runs a load made of the restored files, and where the live store has other rows."""
     reader = read_folder(restored)
     scratch.load(day, reader.traces(), unplaced=reader.unplaced())
-    made = dict(scratch.run_entries(day))
+    with scratch.run_entries(day) as entries:
+        made = dict(entries)
     runs = sum(map(count_entries, made.values()))
     live = resources.store.count_rows(day)
     if not live["runs"]:
         return runs, []
     problems = []
-    if differing := sum(
-        made.pop(trace_id, None) != runs for trace_id, runs in resources.store.run_entries(day)
-    ):
+    with resources.store.run_entries(day) as entries:
+        differing = sum(made.pop(trace_id, None) != runs for trace_id, runs in entries)
+    if differing:
         problems.append(f"the live store has other rows of {counted(differing, 'trace')}")
     if made:
         problems.append(f"the live store lacks {counted(len(made), 'trace')}")

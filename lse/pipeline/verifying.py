@@ -1,11 +1,11 @@
 """The step `verify`: compare every copy of a day. It reads, and changes nothing but the ledger's note."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from lse.archive.layout import archived_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.reading import DayReader
 from lse.archive.trace_file import DamagedArchive
@@ -97,10 +97,10 @@ class _Comparison:
 
     def compare(self, progress: Progress, *, deep: bool) -> None:
         """Fill the copies with what is there and where it disagrees."""
+        rows = self._rows()  # which the server makes ready while the archives are opened
         self._open_files()
         self._open_zip()
         self._look_at_target(deep=deep)
-        rows = self._rows()
         trust = self._trust(rows is not None)
         if trust:
             found = walk(list(self._archives.values()), rows, trust, self._part, progress)
@@ -110,15 +110,15 @@ class _Comparison:
 
     def _open_files(self) -> None:
         folder, copies = self._resources.folder(self._day), self._copies
-        files = archived_files(folder)
-        if files:
-            self._archives["files"] = folder_archive(folder)
+        files = folder_archive(folder)
+        if files.names:
+            self._archives["files"] = files
         if was_pruned(self._resources, self._day, "files"):
-            whole = files and content_sha256_of(folder) == self._records.content_sha256
+            whole = files.names and content_sha256_of(folder) == self._records.content_sha256
             if not whole:
                 copies.pruned.append("files")
-                self._part = "files" if files else None
-        elif not files and self._records.runs:
+                self._part = "files" if files.names else None
+        elif not files.names and self._records.runs:
             copies.miss("files", f"every trace file of {self._day}")
 
     def _open_zip(self) -> None:
@@ -129,8 +129,11 @@ class _Comparison:
             elif entry and entry.packed_at:
                 copies.miss("zip", path.name)
             return
-        self._info = describe_zip(path)
-        if self._opened_zip("zip", path) and same_bytes(entry, self._info) is False:
+        with ThreadPoolExecutor(1) as thread:
+            described = thread.submit(describe_zip, path)  # to open a zip of many members takes as long
+            opened = self._opened_zip("zip", path)
+            self._info = described.result()
+        if opened and same_bytes(entry, self._info) is False:
             agree = entry and (entry.zip_sha256 == self._info.sha256 or entry.zip_md5 == self._info.md5)
             if not agree:  # else the ledger is wrong, which is named as such
                 copies.damaged("zip", f"{path.name} has other bytes than were packed")
@@ -198,7 +201,8 @@ class _Comparison:
         if not number and not (entry and entry.loaded_at):
             return None
         quarantined = {item.content_hash for item in store.quarantined(self._day)}
-        return Rows(store.run_entries(self._day), store.feedback_entries(self._day), quarantined)
+        runs = self._opened.enter_context(store.run_entries(self._day))
+        return Rows(runs, store.feedback_entries(self._day), quarantined)
 
     def _trust(self, rows: bool) -> Sequence[str]:
         """The names of the copies, those first that hold what the last fetch left; a part comes last."""

@@ -119,6 +119,12 @@ def each_within(connection: psycopg.Connection[Any], items: Iterator[T], seconds
         os.close(descriptor)
 
 
+def hang_up(connection: psycopg.Connection[Any]) -> None:
+    """End whatever is awaited from `connection`, in whichever thread: it is of no use afterwards."""
+    if not connection.closed:
+        _hang_up(connection.fileno())
+
+
 def _hang_up(descriptor: int) -> None:
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
         line.shutdown(socket.SHUT_RDWR)

@@ -227,20 +227,14 @@ select trace_id, run_id, content_hash from runs
 where project = %(project)s and run_date = %(run_date)s
 order by trace_id, run_id
 
--- name: feedback_hashes
--- As run_hashes, for feedback.
-select run_id, feedback_id, content_hash from feedback
-where project = %(project)s and run_date = %(run_date)s
-order by run_id, feedback_id
-
 -- name: run_entries
 -- A row for each trace, its runs' ids and hashes as one value: half the time of a row for each run (measured).
-select uuid_send(trace_id),
+select trace_id::text,
        string_agg(uuid_send(run_id) || uuid_send(content_hash), ''::bytea order by run_id)
 from runs
 where project = %(project)s and run_date = %(run_date)s
-group by trace_id
-order by trace_id
+group by runs.trace_id
+order by runs.trace_id
 
 -- name: feedback_entries
 -- As run_entries, for the feedback of the whole day.

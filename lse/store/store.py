@@ -2,7 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from lse.errors import BusyError
 from lse.models import Entries, ProjectDay, Trace
 from lse.store import revisions
 from lse.store.checking import DifferingRow, differing_rows
-from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, translated
+from lse.store.connection import STATEMENT_TIMEOUT, connect, deadline, hang_up, translated
 from lse.store.events import write_event, write_ledger_events
 from lse.store.ledger import LedgerEntry, write_entry
 from lse.store.loading import BATCH_RUNS, LoadResult, Progress, day_digest, load
@@ -147,19 +149,18 @@ class Store:
         """(trace_id, run_id, content_hash) of each run of `day`, in order of the ids; streamed."""
         return self._stream(QUERIES["run_hashes"], day)
 
-    def feedback_hashes(self, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
-        """(run_id, feedback_id, content_hash) of each feedback record of `day`, in that order; streamed."""
-        return self._stream(QUERIES["feedback_hashes"], day)
+    def run_entries(self, day: ProjectDay) -> AbstractContextManager[Iterator[tuple[str, Entries]]]:
+        """(trace_id, entries of its runs) of each trace of `day`, in order of the ids; streamed.
 
-    def run_entries(self, day: ProjectDay) -> Iterator[tuple[UUID, Entries]]:
-        """(trace_id, entries of its runs) of each trace of `day`, in order of the ids; streamed."""
-        for trace_id, entries in self._stream(QUERIES["run_entries"], day, 1_000):
-            yield UUID(bytes=trace_id), entries
+        The server begins at once, and goes on while the caller works on the rows that came.
+        """
+        return self._answer(QUERIES["run_entries"], day, 1_000)
 
     def feedback_entries(self, day: ProjectDay) -> Entries:
         """The entries of the feedback of `day`."""
-        [[entries]] = self._stream(QUERIES["feedback_entries"], day)
-        return entries or b""
+        with self._reading() as connection:
+            row = connection.execute(QUERIES["feedback_entries"], _key(day), binary=True).fetchone()
+        return bytes(row[0]) if row and row[0] else b""
 
     def count_rows(self, day: ProjectDay) -> dict[str, int]:
         """How many `runs`, `feedback` records and `quarantined` texts of `day` there are."""
@@ -246,20 +247,26 @@ class Store:
             with deadline(connection, STATEMENT_TIMEOUT + _GRACE), connection.transaction():
                 yield connection
 
-    def _stream(self, statement: bytes, day: ProjectDay, rows_at_once: int = 10_000) -> Iterator[Any]:
+    def _stream(self, statement: bytes, day: ProjectDay) -> Iterator[Any]:
+        with self._answer(statement, day, 10_000) as rows:
+            yield from rows
+
+    @contextlib.contextmanager
+    def _answer(self, statement: bytes, day: ProjectDay, rows_at_once: int) -> Iterator[Iterator[Any]]:
         with (
             translated(),
             connect(self._url, autocommit=False) as connection,
             connection.cursor(name="hashes") as cursor,
         ):
             connection.read_only = True
+            thread = ThreadPoolExecutor(1)
             try:
-                with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
-                    cursor.execute(statement, _key(day), binary=True)
-                while rows := _next_rows(connection, cursor, rows_at_once):
-                    yield from rows
+                first = thread.submit(_first_rows, connection, cursor, rows_at_once, statement, day)
+                yield _ahead(first, lambda: thread.submit(_next_rows, connection, cursor, rows_at_once))
             finally:
-                connection.close()  # there is nothing to commit, and no answer to wait for
+                hang_up(connection)  # there is nothing to commit, and no answer to wait for
+                thread.shutdown()
+                connection.close()
 
 
 def _take_lock(connection: Connection[Any], day: ProjectDay) -> None:
@@ -277,8 +284,23 @@ def _ask(connection: Connection[Any], statement: bytes, day: ProjectDay) -> bool
     return bool(row and row[0])
 
 
+def _ahead(first: Future[list[Any]], ask: Callable[[], Future[list[Any]]]) -> Iterator[Any]:
+    awaited = first
+    while rows := awaited.result():
+        awaited = ask()
+        yield from rows
+
+
+def _first_rows(
+    connection: Connection[Any], cursor: ServerCursor[Any], number: int, statement: bytes, day: ProjectDay
+) -> list[Any]:
+    with translated(), deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+        cursor.execute(statement, _key(day), binary=True)
+        return cursor.fetchmany(number)
+
+
 def _next_rows(connection: Connection[Any], cursor: ServerCursor[Any], number: int) -> list[Any]:
-    with deadline(connection, STATEMENT_TIMEOUT + _GRACE):
+    with translated(), deadline(connection, STATEMENT_TIMEOUT + _GRACE):
         return cursor.fetchmany(number)
 
 

@@ -30,6 +30,8 @@ from lse.settings import load_settings
 from lse.store import Store
 
 DAY = ProjectDay("chat", date(2025, 9, 13))
+ATTACHED = 100_000
+"""Bytes of the attachment: so many are looked at in a thread"""
 TABLES = (
     "runs",
     "run_versions",
@@ -69,13 +71,13 @@ class DayOfCopies:
 
     def _write_files(self) -> None:
         self.folder.mkdir(parents=True)
-        payload = self.rng.randbytes(500)
+        payload = self.rng.randbytes(500) * (ATTACHED // 500)
         sha256 = hashlib.sha256(payload).hexdigest()
         (self.folder / f"{sha256}.bin").write_bytes(payload)
         for number in range(5):
             runs = self._runs(number, self.rng.randint(2, 5))
             feedback = [self._feedback(runs[0].id)] if number % 2 == 0 else []
-            files = [StoredFile(runs[0].id, "attachment.x", sha256, 500, None)] if number == 0 else []
+            files = [StoredFile(runs[0].id, "attachment.x", sha256, ATTACHED, None)] if number == 0 else []
             write_trace(self.folder, make_trace(runs[0].id, runs, feedback, files))
         Superseded(self.folder).add([b'{"id":"earlier"}'])
         for number, content in enumerate(("0" * 64, "1" * 64, content_sha256_of(self.folder))):

@@ -53,6 +53,10 @@ def _flip_manifest(day: DayOfCopies) -> None:
     day.flip(day.zip, day.zip.read_bytes().index(b"manifest.json") + 40)
 
 
+def _flip_in_zip(day: DayOfCopies, name: str) -> None:
+    day.flip(day.zip, day.zip.read_bytes().index(name.encode()) + len(name) + 60)
+
+
 def _flip_header(day: DayOfCopies) -> None:
     day.flip(day.zip, 11)  # the time of the first member, which no reader looks at
 
@@ -118,7 +122,12 @@ DAMAGES = {
     "the record of the fetch": Damage(_flip_record, "_fetch.json"),
     "a figure of that record": Damage(_flip_figure, "_fetch.json"),
     "the record of another fetch": Damage(_put_other_record, "does not say what the last fetch left"),
-    "a bit of the zip's content": Damage(lambda day: day.flip(day.zip, 200), "zip: "),
+    "a bit of a trace in the zip": Damage(
+        lambda day: _flip_in_zip(day, day.traces()[1].name), ".json in 2025-09-13.zip"
+    ),
+    "a bit of the attachment in the zip": Damage(
+        lambda day: _flip_in_zip(day, day.attachment().name), ".bin in 2025-09-13.zip"
+    ),
     "a bit of the zip's manifest": Damage(_flip_manifest, "zip: "),
     "a bit that no reader of zips looks at": Damage(_flip_header, "has other bytes than were packed"),
     "the zip cut short": Damage(lambda day: _truncate(day.zip), "is not a readable zip"),

@@ -14,7 +14,7 @@ import pytest
 from psycopg import conninfo, errors
 
 from lse.errors import BusyError, ConfigurationError, LseError, TemporaryError
-from lse.models import ProjectDay, RawFeedback, RawRun, Trace, content_hash
+from lse.models import ProjectDay, RawFeedback, RawRun, Trace, content_hash, read_entries
 from lse.store import LedgerEntry, LoadResult, Store
 from lse.store.connection import connect, deadline, translated
 from lse.store.queries import QUERIES, parse_queries
@@ -272,7 +272,7 @@ def test_feedback_is_loaded_and_the_last_reading_counts(store: Store) -> None:
     target = run(1)
     first = feedback(1, target, comment="nul \u0000", value={"a": [1]}, created_at="2025-09-14T00:00:00")
     assert store.load(DAY, [trace(target, feedback=[first])]) == LoadResult(inserted=1, feedback=1)
-    assert list(store.feedback_hashes(DAY)) == [(target.id, first.id, content_hash(first.text))]
+    assert list(read_entries(store.feedback_entries(DAY))) == [(first.id, content_hash(first.text))]
     (row,) = store.query("select key, score, comment, value, created_at, sanitized from feedback", {})
     assert row == {
         "key": "good",

@@ -5,14 +5,19 @@ import io
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from day_of_copies import DAY, DayOfCopies
 
+from lse.archive.fetch_record import read_fetch_record, write_fetch_record
+from lse.archive.manifest import content_sha256_of
 from lse.cli import main
 from lse.errors import UsageError
+from lse.pipeline import pack
 from lse.pipeline.drilling import drill, last_drill
 from lse.pipeline.rebuilding import rebuild
 from lse.pipeline.repairing import parse_only
@@ -117,6 +122,30 @@ def test_a_file_that_no_archive_has_whole_is_lost(day: DayOfCopies) -> None:
     assert [(each.copy, error.message) for each, error in fixed.failed] == [
         ("files", f"1 file of {DAY} cannot be had, first {path.name}.")
     ]
+
+
+def test_an_attachment_that_no_archive_has_whole_is_lost(day: DayOfCopies) -> None:
+    name, owner = day.attachment().name, day.traces()[0].name[7:43]
+    day.flip(day.attachment())
+    day.flip(day.zip, day.zip.read_bytes().index(name.encode()) + len(name) + 60)
+    day.object.unlink()
+    lost = [str(each) for each in day.compare().differences if each.kind == "lost"]
+    assert lost == [f"{name} of run {owner} is lost: whole in no archive"]
+
+
+def test_a_trace_without_runs_is_missed_as_well(day: DayOfCopies) -> None:
+    empty = b'{"format":"lse-trace/1","trace_id":"%s","runs":[\n],"feedback":[\n],"files":[\n]}\n'
+    trace_id = uuid4()
+    path = day.folder / f"000000_{trace_id}.json"
+    path.write_bytes(empty % str(trace_id).encode())
+    record = read_fetch_record(day.folder)
+    assert record is not None
+    write_fetch_record(day.folder, replace(record, content_sha256=content_sha256_of(day.folder)))
+    with Resources(day.settings) as opened:
+        pack(opened, DAY)
+    path.unlink()
+    told = [str(each) for each in day.compare().differences if each.trace_id == trace_id]
+    assert told == [f"trace {trace_id} without runs is missing in files"]
 
 
 def test_only_what_was_chosen_is_repaired(day: DayOfCopies) -> None:

@@ -16,7 +16,12 @@ except ImportError:  # there is no wheel for this machine
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-__all__ = ["LEVEL", "Deflated", "codec"]
+from lse.archive.files import BLOCK
+
+__all__ = ["LEVEL", "Deflated", "codec", "codec_error", "inflated"]
+
+codec_error: type[Exception] = codec.error  # type: ignore[assignment]  # the stub of isal says an instance
+"""Raised for data that cannot be inflated."""
 
 
 class Deflated:
@@ -37,3 +42,20 @@ class Deflated:
             self.data.write(deflater.compress(block))
             yield block
         self.data.write(deflater.flush())
+
+
+def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of deflated data that comes in pieces, in blocks of at most `BLOCK` bytes.
+
+    Raises `codec_error` for data that is none, `EOFError` when it ends too early or goes on behind its end.
+    """
+    inflater = codec.decompressobj(-codec.MAX_WBITS)
+    for piece in pieces:
+        left = piece
+        while left:
+            yield inflater.decompress(left, BLOCK)
+            left = inflater.unconsumed_tail
+    if rest := inflater.flush():
+        yield rest
+    if not inflater.eof or inflater.unused_data:
+        raise EOFError

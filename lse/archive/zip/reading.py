@@ -4,7 +4,6 @@ import hashlib
 import os
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -15,12 +14,13 @@ from lse.archive.files import BLOCK, lines_of
 from lse.archive.layout import is_archived
 from lse.archive.manifest import FileEntry, Manifest
 from lse.archive.trace_file import DamagedArchive
+from lse.archive.zip.deflate import codec, codec_error, inflated
 from lse.archive.zip.limits import MAX_RATIO, excess
+from lse.archive.zip.records import LOCAL_HEADER, local_header_length
 
-_LOCAL_HEADER = 30  # bytes before the name
 _END_RECORD = 22  # bytes of the last record, without a comment
 _KNOWN_FLAGS = 0x080E  # the deflater's level, sizes behind the data, names in UTF-8
-_NOT_READABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
+_NOT_READABLE = (zipfile.BadZipFile, codec_error, EOFError, NotImplementedError, UnicodeDecodeError)
 
 
 @contextmanager
@@ -81,19 +81,45 @@ class ZipReader:
     def _read_manifest(self, member: zipfile.ZipInfo) -> Manifest:
         return manifests.parse_manifest(b"".join(self._blocks(member.filename)), self._name)
 
-    def _blocks(self, member: str) -> Iterator[bytes]:
+    def _blocks(self, name: str) -> Iterator[bytes]:
         """The member's bytes, never more than its header declares."""
+        member = self._archive.getinfo(name)
+        pieces = self._pieces(member)
+        stored = member.compress_type == zipfile.ZIP_STORED
         try:
-            with self._lock:  # zipfile counts its open members, and not every Python counts atomically
-                file = self._archive.open(member)
-            try:
-                while block := file.read(BLOCK):
-                    yield block
-            finally:
-                with self._lock:
-                    file.close()
+            yield from _as_declared(pieces if stored else inflated(pieces), member)
         except _NOT_READABLE as error:
-            raise DamagedArchive(f"{member} in {self._name} is missing or damaged.") from error
+            raise DamagedArchive(f"{name} in {self._name} is missing or damaged.") from error
+
+    def _pieces(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The member's data as they stand in the file, in half the time of `zipfile`'s reader (measured)."""
+        name, start = member.orig_filename.encode(), member.header_offset
+        begin = self._read_at(start, min(LOCAL_HEADER + len(name) + member.compress_size, BLOCK))
+        length = local_header_length(begin, name)
+        if length is None:
+            raise zipfile.BadZipFile("no local header")
+        yield begin[length : length + member.compress_size]
+        end = start + length + member.compress_size
+        for at in range(start + max(length, len(begin)), end, BLOCK):
+            yield self._read_at(at, min(BLOCK, end - at))
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        with self._lock:
+            file = cast(IO[bytes], self._archive.fp)
+            file.seek(offset)
+            return file.read(size)
+
+
+def _as_declared(blocks: Iterator[bytes], member: zipfile.ZipInfo) -> Iterator[bytes]:
+    left, crc32 = member.file_size, 0
+    for block in blocks:
+        left -= len(block)
+        if left < 0:
+            break
+        crc32 = codec.crc32(block, crc32)
+        yield block
+    if left or crc32 != member.CRC:
+        raise zipfile.BadZipFile("other content than declared")
 
 
 def _listed(members: list[zipfile.ZipInfo]) -> list[tuple[str, int]]:
@@ -139,7 +165,7 @@ def _misplaced(members: list[zipfile.ZipInfo], end: int) -> str | None:
     for member in sorted(members, key=lambda member: member.header_offset):
         if member.header_offset < free:
             return "members overlap"
-        free = member.header_offset + _LOCAL_HEADER + len(member.filename) + member.compress_size
+        free = member.header_offset + LOCAL_HEADER + len(member.filename) + member.compress_size
     return "a member reaches into the list of members" if free > end else None
 
 

@@ -8,6 +8,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LOCAL_HEADER = 30
+"""How many bytes of a local header stand before the name."""
+
 _TIME, _DATE = 0, 1 << 5 | 1  # 1980-01-01, the earliest time a zip can hold
 _UNIX, _MODE = 3, 0o100644
 _DEFLATED = 8
@@ -36,6 +39,15 @@ def local_header(member: Member) -> bytes:
     lengths = (len(name), len(extra))
     fields = (_version(large), 0, _DEFLATED, _TIME, _DATE, member.crc32, *sizes, *lengths)
     return struct.pack("<4s5H3L2H", b"PK\3\4", *fields) + name + extra
+
+
+def local_header_length(begin: bytes, name: bytes) -> int | None:
+    """How long the local header is that begins so; None when it is none, or that of another member."""
+    begun = LOCAL_HEADER + len(name)
+    if len(begin) < begun or not begin.startswith(b"PK\3\4") or begin[LOCAL_HEADER:begun] != name:
+        return None
+    name_length, extra_length = struct.unpack_from("<2H", begin, LOCAL_HEADER - 4)
+    return begun + extra_length if name_length == len(name) else None
 
 
 def directory(members: Sequence[Member], offset: int) -> bytes:
