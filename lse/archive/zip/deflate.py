@@ -44,8 +44,8 @@ class Deflated:
         self.data.write(deflater.flush())
 
 
-def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The content of deflated data that comes in pieces, in blocks of at most `BLOCK` bytes.
+def inflated(pieces: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
+    """The content of deflated data that comes in pieces, in blocks of at most `size` bytes but for the last.
 
     Raises `codec_error` for data that is none, `EOFError` when it ends too early or goes on behind its end.
     """
@@ -53,7 +53,7 @@ def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         left = piece
         while left:
-            yield inflater.decompress(left, BLOCK)
+            yield inflater.decompress(left, size)
             left = inflater.unconsumed_tail
     if rest := inflater.flush():
         yield rest
