@@ -4,9 +4,10 @@
 
 Everything happens in one run, in turn, with the same runs on the same embedded server, payloads stored
 alike; the table shows medians. Each load of `lse` runs in processes of its own, from trace files to rows that
-are committed, counted and vacuumed, so its memory is its own. The peers get the runs out of the same trace
-files; one that is not installed is named. `--growth` then loads day after day and compares the last with the
-first.
+are committed, counted and vacuumed, so its memory is its own. Its two parts are measured alone as well: what
+the server does with rows that were made beforehand, which no client can be faster than, and what makes the
+rows. The peers get the runs out of the same trace files; one that is not installed is named. `--growth` then
+loads day after day and compares the last with the first.
 """
 
 import argparse
@@ -14,10 +15,12 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -26,14 +29,19 @@ from bench import data
 from bench.measure import Measured, seconds_of, together
 from lse.archive.layout import day_folder
 from lse.archive.manifest import content_sha256_of, describe_folder
-from lse.archive.reading import open_day
+from lse.archive.reading import open_day, read_folder
 from lse.archive.trace_file import write_trace
 from lse.archive.zip import write_zip
-from lse.models import ProjectDay, Trace
+from lse.models import ProjectDay, Trace, content_digest
 from lse.settings import load_settings
 from lse.store import Store
+from lse.store.binary import HEADER, TRAILER
 from lse.store.embedded import EmbeddedPostgres, find_binaries, server_version
+from lse.store.loading import COPY_RUNS
 from lse.store.migrate import upgrade
+from lse.store.partitions import refresh_statistics
+from lse.store.rollups import refresh_rollups
+from lse.store.rows import run_row
 
 _DATE = date(2025, 9, 13)
 _WHOLE, _FIRST, _SECOND = (ProjectDay(name, _DATE) for name in ("whole", "first", "second"))
@@ -119,6 +127,8 @@ def _print_table(lab: Lab, repeats: int, others: Mapping[str, peers.Peer]) -> No
         "lse again, run by run": lambda: _loaded(lab, _WHOLE, empty=False, compare=True),
         "lse, from the zip": lambda: _loaded(lab, _WHOLE, from_zip=True),
         "lse, two processes, two days": lambda: _loaded(lab, _FIRST, _SECOND),
+        "the server's part of it alone": lambda: Measured(_served(lab)),
+        "the client's part of it alone": lambda: Measured(seconds_of(lambda: deque(_rows(lab), maxlen=0))),
         **{name: _peer(lab, load) for name, load in others.items()},
     }
     measured: dict[str, list[Measured]] = {name: [] for name in ways}
@@ -143,6 +153,7 @@ _TARGETS = {
     "lse, from trace files": "0.70 of floor, 200 MB",
     "lse again, unchanged": "2.20 of floor",
     "lse, two processes, two days": "0.95 of floor",
+    "the server's part of it alone": "what the best client would reach",
     **peers.TARGETS,
 }
 
@@ -192,6 +203,33 @@ def _load(url: str, day: ProjectDay, folder: Path, zip_path: Path, compare: bool
         content = archive.content_sha256 or content_sha256_of(folder)
         if compare or store.loaded(day, content) is None:
             store.load(day, archive.traces(), content=content)
+
+
+def _served(lab: Lab) -> float:
+    """How long the server takes for rows that need not be waited for, with rollups and vacuum."""
+    lab.execute(_EMPTY)
+    rows = list(_rows(lab))
+    with psycopg.connect(lab.url) as connection:
+        return seconds_of(lambda: _send(connection, rows, lab.runs))
+
+
+def _send(connection: psycopg.Connection[Any], rows: Sequence[bytes], runs: int) -> None:
+    with connection.cursor() as cursor, cursor.copy(COPY_RUNS) as copy:
+        for block in (HEADER, *rows, TRAILER):
+            copy.write(block)
+    refresh_rollups(connection, _WHOLE)
+    connection.commit()
+    connection.autocommit = True
+    refresh_statistics(connection, _DATE, runs)
+
+
+def _rows(lab: Lab) -> Iterator[bytes]:
+    """The rows of the day, made from its trace files as a load makes them."""
+    folder = day_folder(lab.root, _WHOLE)
+    content_sha256_of(folder)
+    for trace in read_folder(folder).traces():
+        for run in trace.runs:
+            yield from run_row(_WHOLE, run, content_digest(run.text))
 
 
 def _peer(lab: Lab, load: peers.Peer) -> Callable[[], Measured]:

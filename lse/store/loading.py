@@ -50,7 +50,9 @@ _ROW_FAULTS = ("22", "23", "54")
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, RUN_COLUMNS))
 _KEY = ("run_date", "trace_id", "run_id")
 
-_COPY_RUNS = sql.SQL("copy runs ({}) from stdin (format binary)").format(_COLUMNS)
+COPY_RUNS = sql.SQL("copy runs ({}) from stdin (format binary)").format(_COLUMNS)
+"""Takes `HEADER`, rows as `run_row` makes them, `TRAILER`."""
+
 _COPY_INCOMING = sql.SQL("copy incoming ({}) from stdin (format binary)").format(_COLUMNS)
 
 # A row is written only when it differs, unless all are to be written anew, and a finished run is never
@@ -179,7 +181,7 @@ class _Loading:
         sent, as_hoped = 0, False
         try:
             with self._connection.transaction():
-                sent = self._send(batch.read_on(), _COPY_RUNS)
+                sent = self._send(batch.read_on(), COPY_RUNS)
                 as_hoped = not batch.repeats and not self._stand_elsewhere(batch)
                 if not as_hoped:
                     raise psycopg.Rollback
@@ -284,7 +286,7 @@ class _Loading:
         return 0  # counted already
 
     def _copy(self, items: Sequence[Item]) -> int:
-        return self._send(items, _COPY_RUNS)
+        return self._send(items, COPY_RUNS)
 
     def _upsert(self, items: Sequence[Item]) -> int:
         self._connection.execute(QUERIES["create_incoming"])
