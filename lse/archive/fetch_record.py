@@ -65,18 +65,32 @@ class FetchRecord:
 def write_fetch_record(folder: Path, record: FetchRecord) -> None:
     """Keep `record` in the day's folder."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(folder / FETCH_RECORD, json.dumps(seal(asdict(record)), indent=2).encode() + b"\n")
+    write_atomically(folder / FETCH_RECORD, dump_fetch_record(record).encode())
+
+
+def dump_fetch_record(record: FetchRecord) -> str:
+    """The record's text: a JSON object, and a final line break."""
+    return json.dumps(seal(asdict(record)), indent=2) + "\n"
+
+
+def parse_fetch_record(text: str | bytes) -> FetchRecord | None:
+    """The record that `dump_fetch_record` wrote; None when this is not as it was written."""
+    try:
+        return FetchRecord(**unseal(json.loads(text)))
+    except (ValueError, TypeError):
+        return None
 
 
 def read_fetch_record(folder: Path) -> FetchRecord | None:
     """The record in the day's folder; None when no fetch has finished there, or it cannot be read."""
     try:
-        return FetchRecord(**unseal(json.loads((folder / FETCH_RECORD).read_bytes())))
+        text = (folder / FETCH_RECORD).read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    record = parse_fetch_record(text)
+    if record is None:
         _warn_of(folder / FETCH_RECORD)
-        return None
+    return record
 
 
 @cache

@@ -4,13 +4,22 @@ import logging
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from lse.archive.fetch_record import FetchRecord, read_fetch_record
-from lse.archive.layout import archived_files
+from lse.archive.fetch_record import (
+    FetchRecord,
+    dump_fetch_record,
+    parse_fetch_record,
+    read_fetch_record,
+    write_fetch_record,
+)
+from lse.archive.layout import FETCH_RECORD, archived_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.prune_record import PruneRecord, read_prune_record
+from lse.archive.versions import check_log
 from lse.errors import AccessError, ConfigurationError, DifferencesFound, TemporaryError, UsageError
 from lse.models import ProjectDay
 from lse.resources import Resources
@@ -29,6 +38,27 @@ def note(resources: Resources, day: ProjectDay, **facts: Any) -> None:
     with _without_a_ledger_too():
         if resources.ledger is not None:
             resources.ledger.record(day, **facts)
+
+
+def bring_record_back(resources: Resources, day: ProjectDay, content: str) -> None:
+    """Put the ledger's record of the last fetch beside the files that it left, where it is gone.
+
+    `content` is the hash of the files. A database that cannot be read spoils no step.
+    """
+    folder = resources.folder(day)
+    with _without_a_ledger_too():
+        entry = resources.ledger.ledger(day) if resources.ledger else None
+        record = noted_record(entry, folder, content)
+        if record and not (folder / FETCH_RECORD).exists():
+            write_fetch_record(folder, record)
+
+
+def noted_record(entry: LedgerEntry | None, folder: Path, content: str) -> FetchRecord | None:
+    """What the ledger has of the fetch that left the files of `folder`, with the log that is there."""
+    noted = parse_fetch_record(entry.fetch_record) if entry and entry.fetch_record else None
+    if noted is None or noted.content_sha256 != content:
+        return None
+    return replace(noted, log_lines=check_log(folder)[0])
 
 
 def forget_failure(resources: Resources, day: ProjectDay, step: str) -> None:
@@ -138,7 +168,7 @@ def is_empty(resources: Resources, day: ProjectDay) -> bool:
 
 
 def fetch_facts(record: FetchRecord) -> dict[str, Any]:
-    """What the ledger keeps of a fetch, or of an import, which proves nothing and has not failed either."""
+    """The facts of a fetch, or of an import, which proves nothing and has not failed either."""
     failed = not record.complete and record.source != IMPORTED
     return {
         "fetched_at": record.time,
@@ -153,6 +183,11 @@ def fetch_facts(record: FetchRecord) -> dict[str, Any]:
         "failed_step": "fetch" if failed else None,
         "failure": record.reason if failed else None,
     }
+
+
+def ledger_facts(record: FetchRecord) -> dict[str, Any]:
+    """All that the ledger keeps of a fetch: its facts, and the record itself."""
+    return {**fetch_facts(record), "fetch_record": dump_fetch_record(record)}
 
 
 def fetch_figures(entry: LedgerEntry) -> dict[str, Any]:

@@ -27,6 +27,11 @@ class Records:
     runs: int
     """How many runs it left at least"""
 
+    @property
+    def noted(self) -> bool:
+        """Whether the ledger has the record of the last fetch."""
+        return self.ledger is not None and self.ledger.fetch_record is not None
+
 
 def read_records(resources: Resources, day: ProjectDay) -> Records:
     """What is noted of `day`."""

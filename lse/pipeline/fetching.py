@@ -20,7 +20,7 @@ from lse.archive.spool import Spool
 from lse.archive.versions import LogEntry, add_to_log
 from lse.errors import IncompleteError, TemporaryError, UsageError
 from lse.models import Progress, ProjectDay, RawFeedback, StepResult, StoredFile, Trace
-from lse.pipeline.common import counted, fetch_facts, no_progress, note
+from lse.pipeline.common import counted, fetch_facts, ledger_facts, no_progress, note
 from lse.resources import Resources
 from lse.sources import Project, Source, Window
 from lse.sources._strays import add_strays
@@ -66,7 +66,7 @@ def fetch(resources: Resources, day: ProjectDay, progress: Progress = no_progres
         index = add_strays(source, window, spool, index)
     record = _assemble(resources, day, project, spool, index, proof)
     spool.discard()
-    note(resources, day, **fetch_facts(record))
+    note(resources, day, **ledger_facts(record))
     return _fetched(record)
 
 

@@ -10,7 +10,7 @@ from lse.archive.layout import archived_files
 from lse.archive.reading import DayReader, open_day
 from lse.errors import IncompleteError
 from lse.models import Progress, ProjectDay, StepResult
-from lse.pipeline.common import counted, fetch_facts, is_empty, no_progress, require_as_fetched, was_pruned
+from lse.pipeline.common import counted, is_empty, ledger_facts, no_progress, require_as_fetched, was_pruned
 from lse.pipeline.earlier_day import EarlierDay, has_earlier_files, open_earlier_day
 from lse.pipeline.target_copy import bring, find_copy
 from lse.resources import Resources
@@ -54,7 +54,7 @@ def load(
             content=content,
         )
     if record and not dry_run:
-        store.record(day, **fetch_facts(record))
+        store.record(day, **ledger_facts(record))
     return _step_result(result, dry_run)
 
 

@@ -10,13 +10,18 @@ from lse.pipeline.common import counted
 from lse.verify import Difference
 
 
-def check_notes(folder: Path, record: FetchRecord | None) -> Iterator[Difference]:
-    """What is wrong with the notes in `folder`; `record` is what could be read of the last fetch."""
+def check_notes(folder: Path, record: FetchRecord | None, *, noted: bool) -> Iterator[Difference]:
+    """What is wrong with the notes in `folder`.
+
+    `record` is what could be read of the last fetch there; `noted` says that the ledger has it, too.
+    """
     if record is None and (folder / FETCH_RECORD).exists():
         yield Difference("damaged", "record", f"{FETCH_RECORD} is not as it was written")
+    elif record is None and noted:
+        yield Difference("damaged", "record", f"{FETCH_RECORD} is gone")
     lines, damaged = check_log(folder)
     for number in damaged:
         yield Difference("damaged", "log", f"line {number} of {LOG} is damaged")
-    if record and record.log_lines is not None and lines < record.log_lines:
-        lost = counted(record.log_lines - lines, "line")
-        yield Difference("damaged", "log", f"{LOG} lacks {lost} of {record.log_lines}")
+    had = record.log_lines if record else None
+    if had is not None and lines < had:
+        yield Difference("damaged", "log", f"{LOG} lacks {counted(had - lines, 'line')} of {had}")

@@ -10,7 +10,7 @@ from lse.archive.trace_file import DamagedArchive
 from lse.archive.zip import describe_zip, open_zip
 from lse.errors import AccessError, ConfigurationError, LseError
 from lse.models import ProjectDay, StepResult
-from lse.pipeline.common import fetch_facts
+from lse.pipeline.common import ledger_facts
 from lse.pipeline.listing import list_days
 from lse.pipeline.loading import load
 from lse.pipeline.target_copy import find_copy, stored_counts
@@ -64,7 +64,7 @@ def relearn(resources: Resources, day: ProjectDay) -> None:
     store = resources.store
     record = read_fetch_record(resources.folder(day))
     facts = _target_facts(resources, day) | _zip_facts(resources, day)
-    facts |= fetch_facts(record) if record else {}
+    facts |= ledger_facts(record) if record else {}
     rows, entry = store.count_rows(day), store.ledger(day)
     if rows["runs"]:
         loaded_at = entry.loaded_at if entry else None

@@ -36,7 +36,7 @@ from lse.errors import (
 )
 from lse.models import Progress, ProjectDay, StepResult
 from lse.pipeline.batches import Batch, begin_batch
-from lse.pipeline.common import counted, fetch_figures, options
+from lse.pipeline.common import counted, fetch_figures, ledger_facts, note, noted_record, options
 from lse.pipeline.copies import Copies, read_records
 from lse.pipeline.loading import load
 from lse.pipeline.packing import pack, upload
@@ -44,7 +44,7 @@ from lse.pipeline.rebuilding import relearn
 from lse.pipeline.target_copy import bring, find_copies, find_copy, open_stored, recipients
 from lse.pipeline.verifying import Depth, compare_copies
 from lse.resources import Resources
-from lse.store import RowKeys
+from lse.store import LedgerEntry, RowKeys
 from lse.verify import NOTES, Difference, Kind
 
 COPIES = ("files", "zip", "target", "store", "ledger", *NOTES)
@@ -316,7 +316,7 @@ def _repair_record(work: _Work) -> None:
         whole: FetchRecord | None = replace(record, content_sha256=content)
     else:
         entry = read_records(work.resources, work.day).ledger
-        whole = restored_record(folder, content_sha256=content, **(fetch_figures(entry) if entry else {}))
+        whole = noted_record(entry, folder, content) or _mended_record(folder, entry, content)
     if whole is None:
         raise IncompleteError(
             f"Nothing proves what {FETCH_RECORD} of {work.day} said.",
@@ -324,6 +324,12 @@ def _repair_record(work: _Work) -> None:
         )
     work.batch.keep_file(folder / FETCH_RECORD)
     write_fetch_record(folder, whole)
+    note(work.resources, work.day, **ledger_facts(whole))
+
+
+def _mended_record(folder: Path, entry: LedgerEntry | None, content: str) -> FetchRecord | None:
+    """What is here, with the ledger's figures, where its own hash proves that it was so."""
+    return restored_record(folder, content_sha256=content, **(fetch_figures(entry) if entry else {}))
 
 
 def _repair_log(work: _Work) -> None:

@@ -14,7 +14,7 @@ from lse.archive.trace_file import DamagedArchive, read_trace
 from lse.archive.zip import open_zip
 from lse.errors import UsageError
 from lse.models import Progress, ProjectDay, StepResult
-from lse.pipeline.common import counted, no_progress, options
+from lse.pipeline.common import bring_record_back, counted, no_progress, options
 from lse.pipeline.listing import days_on_disk
 from lse.pipeline.target_copy import Members, bring, find_copy, open_stored
 from lse.resources import Resources
@@ -34,6 +34,7 @@ def restore(
             path = scratch / path.name
             bring(resources, stored, path, progress)
         manifest, kept = restore_zip(path, resources.folder(day), day, force=force)
+    bring_record_back(resources, day, manifest.content_sha256)
     forget_pruned(resources.settings.data_dir, day, "files")
     summary = f"{counted(len(manifest.files), 'file')} in {resources.folder(day)}{_moved(kept)}"
     return StepResult(

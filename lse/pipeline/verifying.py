@@ -65,7 +65,7 @@ def compare_copies(
     else:
         with ExitStack() as opened:
             _Comparison(resources, day, copies, records, opened).compare(progress, deep=depth == "deep")
-    copies.differences += check_notes(resources.folder(day), records.fetch)
+    copies.differences += check_notes(resources.folder(day), records.fetch, noted=records.noted)
     if not copies.held and not copies.differences and not copies.pruned and is_empty(resources, day):
         return StepResult("verify", "done", "no traces on this day"), copies
     if source:

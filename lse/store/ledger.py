@@ -50,6 +50,7 @@ class LedgerEntry:
     differences: int | None = None
     failed_step: str | None = None
     failure: str | None = None
+    fetch_record: str | None = None
 
     @property
     def day(self) -> ProjectDay:

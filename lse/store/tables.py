@@ -254,6 +254,8 @@ class ProjectDayRow(SQLModel, table=True):
     failed_step: str | None = _text(nullable=True)
     failure: str | None = _text(nullable=True)
     """One short message about the last failed step; holds no trace text."""
+    fetch_record: str | None = _text(nullable=True)
+    """What the last fetch counted and proved, as `_fetch.json` beside the trace files says it."""
 
 
 class QuarantineRow(SQLModel, table=True):

@@ -20,7 +20,7 @@ from lse.archive.trace_file import make_trace, write_trace
 from lse.archive.versions import LogEntry, Superseded, add_to_log
 from lse.models import ProjectDay, RawFeedback, RawRun, StepResult, StoredFile
 from lse.pipeline import load, pack, upload, verify
-from lse.pipeline.common import fetch_facts, note
+from lse.pipeline.common import ledger_facts, note
 from lse.pipeline.copies import Copies
 from lse.pipeline.repairing import Fixed, compare_and_fix, parse_only
 from lse.pipeline.undoing import undo
@@ -65,7 +65,7 @@ class DayOfCopies:
         self.root = root
         self._write_files()
         with Resources(self.settings) as opened:
-            note(opened, DAY, **fetch_facts(self._record()))
+            note(opened, DAY, **ledger_facts(self._record()))
             for step in (pack, upload, load):
                 assert step(opened, DAY).exit_code == 0
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from day_of_copies import DayOfCopies
+from day_of_copies import DAY, DayOfCopies
 
 from lse.archive.fetch_record import read_fetch_record, write_fetch_record
 from lse.archive.versions import read_log
+from lse.pipeline import restore
 from lse.pipeline.verifying import Depth
+from lse.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,12 @@ DAMAGES = {
     "every file gone": Damage(_delete_all_files, "every trace file of chat/2025-09-13 is missing in files"),
     "the record of the fetch": Damage(_flip_record, "_fetch.json"),
     "a figure of that record": Damage(_flip_figure, "_fetch.json"),
+    "the record of the fetch gone": Damage(
+        lambda day: (day.folder / "_fetch.json").unlink(), "record: _fetch.json is gone"
+    ),
+    "half of that record": Damage(
+        lambda day: _truncate(day.folder / "_fetch.json"), "_fetch.json is not as it was written"
+    ),
     "the record of another fetch": Damage(_put_other_record, "does not say what the last fetch left"),
     "a bit of a trace in the zip": Damage(
         lambda day: _flip_in_zip(day, day.traces()[1].name), ".json in 2025-09-13.zip"
@@ -256,9 +264,24 @@ def test_a_damaged_log_concerns_no_run_and_keeps_its_whole_lines(
     assert_equal(day.exact(), damaged)
 
 
+def test_a_folder_comes_back_with_what_the_ledger_knows_of_its_fetch(day: DayOfCopies) -> None:
+    before = read_fetch_record(day.folder)
+    assert before is not None
+    shutil.rmtree(day.folder)
+    assert "record: _fetch.json is gone" in map(str, day.compare().differences)
+    assert day.fix().result.exit_code == 0
+    assert read_fetch_record(day.folder) == replace(before, log_lines=0)
+    assert day.undo().state == "done"
+    with Resources(day.settings) as opened:
+        restore(opened, DAY)
+    assert read_fetch_record(day.folder) == replace(before, log_lines=0)
+    assert day.verify().exit_code == 0
+
+
 def test_a_record_that_nothing_proves_stays_and_says_what_writes_it_anew(day: DayOfCopies) -> None:
     path = day.folder / "_fetch.json"
     path.write_bytes(path.read_bytes()[:-10])
+    day.sql("update project_days set fetch_record = null")
     before, fixed = day.all_bytes(), day.fix()
     assert fixed.result.exit_code == 3
     assert [str(each) for each in fixed.copies.differences] == [

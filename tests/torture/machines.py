@@ -33,7 +33,7 @@ PATIENT = Patience(
     connect=10, read=20, body=20, total=20, unreachable=10, longest_wait=0.02, first_wait=0.002
 )
 
-_BY_CHANCE = ("changed_xid", "id", "target_id", "target_link", "walks")
+_BY_CHANCE = ("changed_xid", "fetch_record", "id", "target_id", "target_link", "walks")
 _UNTIMELY = re.compile(r"\d{8}T\d{6}Z|(?<=uploads/)[0-9a-f]{32}")
 _PARTS = ("data", "archives", "state", "target", "tmp", "earlier")
 
