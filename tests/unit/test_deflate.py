@@ -37,6 +37,7 @@ def test_all_comes_back(content: bytes, piece: int, block: int) -> None:
 @given(contents, sizes, sizes)
 def test_data_that_end_too_early_or_go_on_are_refused(content: bytes, piece: int, block: int) -> None:
     whole = pieces(content, piece)
-    for wrong in ([*whole[:-1], whole[-1][:-1]], [*whole, b"x"]):
+    early, on, further = whole[-1][:-1], whole[-1] + b"xyz", [whole[-1], b"xyz"]
+    for wrong in ([*whole[:-1], early], [*whole[:-1], on], [*whole[:-1], *further]):
         with pytest.raises((EOFError, codec_error, zlib.error)):
             list(inflated(wrong, block))

@@ -50,12 +50,14 @@ def inflated(pieces: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
     Raises `codec_error` for data that is none, `EOFError` when it ends too early or goes on behind its end.
     """
     inflater = codec.decompressobj(-codec.MAX_WBITS)
+    behind = b""
     for piece in pieces:
         left = piece
-        while left:
+        while left and not inflater.eof:
             yield inflater.decompress(left, size)
             left = inflater.unconsumed_tail
+        behind = left or behind
     if rest := inflater.flush():
         yield rest
-    if not inflater.eof or inflater.unused_data:
+    if not inflater.eof or inflater.unused_data or behind:
         raise EOFError
