@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lse.archive.files import write_atomically
+from lse.archive.files import remove_stale, write_atomically
 from lse.archive.layout import FETCH_RECORD
 from lse.archive.sealed import SEAL, seal, unseal
 
@@ -63,8 +63,9 @@ class FetchRecord:
 
 
 def write_fetch_record(folder: Path, record: FetchRecord) -> None:
-    """Keep `record` in the day's folder."""
+    """Keep `record` in the day's folder, for who holds the lock on the day."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    remove_stale(folder / FETCH_RECORD)
     write_atomically(folder / FETCH_RECORD, dump_fetch_record(record).encode())
 
 

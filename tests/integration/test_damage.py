@@ -207,6 +207,22 @@ def test_what_a_repair_counted_anew_is_taken_back_as_well(day: DayOfCopies) -> N
     assert_equal(day.exact(), damaged)
 
 
+def test_what_an_earlier_version_did_not_put_aside_is_counted_again(day: DayOfCopies) -> None:
+    day.sql(f"delete from runs where run_id = {_FIRST}")
+    damaged = day.exact()[1]
+    assert day.fix().failed == ()
+    unsaved = list(day.root.glob("state/repairs/*/*_rows/daily_feedback.*"))
+    assert unsaved
+    for path in unsaved:
+        path.unlink()
+    day.sql("delete from daily_feedback")
+    assert day.undo().state == "done"
+    found = day.exact()[1]
+    assert [found[name] for name in ("runs", "daily_feedback")] == [
+        damaged[name] for name in ("runs", "daily_feedback")
+    ]
+
+
 def test_what_a_repair_removes_is_not_counted_any_more(day: DayOfCopies) -> None:
     golden = day.content()
     day.load_a_stranger()
