@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 from lse.archive.layout import archive_name, day_folder, project_slug
-from lse.errors import AccessError, BusyError, ConfigurationError, TemporaryError
+from lse.errors import AccessError, BusyError, ConfigurationError, LseError, TemporaryError
 from lse.models import ProjectDay
 from lse.settings import Settings
 from lse.sources import Source, open_source
@@ -44,6 +44,8 @@ class Resources:
         self._rates = rates
         self._opened = ExitStack()
         self._target_asked = False
+        self.ledger_failure: LseError | None = None
+        """Why there is no ledger, once that was found out"""
 
     @cached_property
     def source(self) -> Source:
@@ -144,6 +146,7 @@ class Resources:
             return self.store
         except (TemporaryError, ConfigurationError) as error:
             logger.warning("The ledger is not written: %s", error)
+            self.ledger_failure = error
             return None
 
     @contextmanager

@@ -108,5 +108,5 @@ def restored_record(folder: Path, **known: Any) -> FetchRecord | None:
     try:
         document = json.loads((folder / FETCH_RECORD).read_bytes())
         return FetchRecord(**unseal(document | known)) if SEAL in document else None
-    except (ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError):
         return None

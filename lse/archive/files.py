@@ -5,6 +5,7 @@ And journals, which grow by whole lines.
 
 import errno
 import glob
+import hashlib
 import io
 import os
 import secrets
@@ -133,6 +134,14 @@ def blocks_of(path: Path | str) -> Iterator[bytes]:
             yield block
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file; empty when there is none."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,5 @@
 """The journal of an import: which days it changed, and what was there before, to take it back."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -172,14 +171,6 @@ def begin_batch(root: Path, source: str, now: datetime) -> Batch:
 def batches(root: Path) -> list[Batch]:
     """The imports below `root`, the first one first."""
     return [Batch(path.parent) for path in sorted(root.glob(f"*/{_HEAD}"))]
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file; empty when there is none."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named(day: ProjectDay) -> dict[str, Any]:

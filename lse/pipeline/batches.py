@@ -11,7 +11,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from lse.archive.files import append_line, atomic_file, blocks_of, sync_directory, whole_lines
+from lse.archive.files import (
+    append_line,
+    atomic_file,
+    blocks_of,
+    file_sha256,
+    sync_directory,
+    whole_lines,
+)
 from lse.archive.layout import project_slug
 from lse.errors import UsageError
 from lse.models import ProjectDay
@@ -34,7 +41,11 @@ class Batch:
     @property
     def undone(self) -> bool:
         """Whether it was taken back."""
-        return any(line["step"] == "undone" for line in self.steps())
+        return self.note_of("undone") is not None
+
+    def note_of(self, step: str) -> Mapping[str, Any] | None:
+        """The last line of this kind in the journal."""
+        return next((line for line in reversed(self.steps()) if line["step"] == step), None)
 
     def steps(self) -> list[Mapping[str, Any]]:
         """What was done, the first first; half a line that a killed process left tells of nothing done."""
@@ -61,6 +72,11 @@ class Batch:
     def note(self, step: str, **facts: Any) -> None:
         """Add a line to the journal, on disk when this returns."""
         append_line(self.folder / _JOURNAL, json.dumps({"step": step, **facts}).encode())
+
+    def files_left(self) -> dict[str, Any]:
+        """The SHA-256 of what stands now in each place that the batch wrote; empty where there is nothing."""
+        places = {step["path"] for step in self.steps() if step["step"] == "file"}
+        return {"files": {place: file_sha256(Path(place)) for place in sorted(places)}}
 
     def _next_name(self, name: str) -> str:
         return f"{len(list(self.folder.iterdir()))}_{name}"

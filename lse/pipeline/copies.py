@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lse.archive.fetch_record import FetchRecord, read_fetch_record
+from lse.archive.fetch_record import FetchRecord, parse_fetch_record, read_fetch_record
 from lse.archive.layout import archive_name
 from lse.archive.zip import ZipInfo
 from lse.errors import AccessError, DifferencesFound, LseError, TemporaryError
@@ -22,27 +22,25 @@ class Records:
     fetch: FetchRecord | None
     """Beside the trace files"""
     ledger: LedgerEntry | None
+    noted: FetchRecord | None
+    """The record of the last fetch as the ledger has it"""
     content_sha256: str | None
     """Of what the last fetch left, by the best of the notes; None when nothing is noted"""
     runs: int
     """How many runs it left at least"""
-
-    @property
-    def noted(self) -> bool:
-        """Whether the ledger has the record of the last fetch."""
-        return self.ledger is not None and self.ledger.fetch_record is not None
 
 
 def read_records(resources: Resources, day: ProjectDay) -> Records:
     """What is noted of `day`."""
     fetch = read_fetch_record(resources.folder(day))
     entry = resources.ledger.ledger(day) if resources.ledger else None
-    gone = pruned(resources, day)
-    content = fetch.content_sha256 if fetch else gone.content_sha256 if gone else None
+    noted = parse_fetch_record(entry.fetch_record) if entry and entry.fetch_record else None
+    last, gone = fetch or noted, pruned(resources, day)
+    content = last.content_sha256 if last else gone.content_sha256 if gone else None
     if content is None and entry and entry.packed_at and packed_since_fetch(entry):
         content = entry.content_sha256
-    runs = fetch.runs if fetch else (entry.runs or 0) if entry else 0
-    return Records(fetch, entry, content or None, runs)
+    runs = last.runs if last else (entry.runs or 0) if entry else 0
+    return Records(fetch, entry, noted, content or None, runs)
 
 
 def packed_since_fetch(entry: LedgerEntry) -> bool:

@@ -16,7 +16,7 @@ def glance(resources: Resources, day: ProjectDay, copies: Copies, records: Recor
     """Compare what the copies of `day` say of themselves: what is gone, cut, added or stale as a whole."""
     manifest = _glance_at_zip(resources, day, copies, records)
     _glance_at_files(resources, day, copies, records, manifest)
-    _glance_at_target(resources, day, copies, records)
+    _glance_at_target(resources, day, copies, records, manifest)
     _glance_at_store(resources, day, copies, records, manifest)
 
 
@@ -72,12 +72,17 @@ def _glance_at_files(
             copies.differences.append(Difference("differs", "files", name))
 
 
-def _glance_at_target(resources: Resources, day: ProjectDay, copies: Copies, records: Records) -> None:
+def _glance_at_target(
+    resources: Resources, day: ProjectDay, copies: Copies, records: Records, manifest: Manifest | None
+) -> None:
     stored, entry = find_in_target(resources, day, copies, records), records.ledger
     if stored is None:
         return
     is_zip = entry is not None and (entry.zip_size, entry.zip_md5) == (stored.size, stored.md5)
-    content = records.content_sha256
+    content = records.content_sha256 or (manifest.content_sha256 if manifest else None)
+    if content is None and (entry is None or entry.zip_md5 is None):
+        copies.held["target"] = "there, and nothing to compare it with"
+        return
     same = is_zip or (content is not None and holds(stored, content))
     copies.held["target"] = "as noted" if same else "other bytes"
     if not same:

@@ -9,8 +9,9 @@ from lse.archive.assemble import update_traces
 from lse.archive.earlier import EarlierFolder, EarlierSource, Saved, merge_imported, storable
 from lse.archive.earlier_index import EarlierIndex, FoundDay
 from lse.archive.fetch_record import FetchRecord, read_fetch_record, write_fetch_record
+from lse.archive.files import file_sha256
 from lse.archive.identity import Unplaced
-from lse.archive.import_batch import Batch, DayDone, batches, begin_batch, file_sha256
+from lse.archive.import_batch import Batch, DayDone, batches, begin_batch
 from lse.archive.layout import FETCH_RECORD, archived_files, trace_files
 from lse.archive.manifest import content_sha256_of
 from lse.archive.merge import missing_parents

@@ -10,10 +10,10 @@ from lse.pipeline.common import counted
 from lse.verify import Difference
 
 
-def check_notes(folder: Path, record: FetchRecord | None, *, noted: bool) -> Iterator[Difference]:
+def check_notes(folder: Path, record: FetchRecord | None, noted: FetchRecord | None) -> Iterator[Difference]:
     """What is wrong with the notes in `folder`.
 
-    `record` is what could be read of the last fetch there; `noted` says that the ledger has it, too.
+    `record` is what could be read of the last fetch there, `noted` what the ledger has of it.
     """
     if record is None and (folder / FETCH_RECORD).exists():
         yield Difference("damaged", "record", f"{FETCH_RECORD} is not as it was written")
@@ -22,6 +22,7 @@ def check_notes(folder: Path, record: FetchRecord | None, *, noted: bool) -> Ite
     lines, damaged = check_log(folder)
     for number in damaged:
         yield Difference("damaged", "log", f"line {number} of {LOG} is damaged")
-    had = record.log_lines if record else None
+    known = record or noted
+    had = known.log_lines if known else None
     if had is not None and lines < had:
         yield Difference("damaged", "log", f"{LOG} lacks {counted(had - lines, 'line')} of {had}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from lse.archive.encryption import encrypted_name
@@ -55,6 +56,9 @@ _SHORT = {"db": "store"}
 _FROM = {"ledger": "what is there", "record": "the ledger", "log": "its whole lines"}
 """What is no archive, and what it is repaired from"""
 
+_ROUNDS = 3
+"""Comparisons after which something is repaired: trace files, what comes from them, and the ledger's notes"""
+
 Only = frozenset[tuple[Kind, str]]
 
 
@@ -96,12 +100,16 @@ def parse_only(names: Collection[str]) -> Only | None:
 
 
 def plan_repairs(copies: Copies, only: Only | None = None) -> list[Repair]:
-    """What a comparison's differences need, a repair for each copy, in the order in which they are done."""
-    repairs = []
+    """What a comparison's differences need, a repair for each copy, in the order in which they are done.
+
+    Where no whole archive was compared with the rows, they are left to the comparison after the repair.
+    """
+    repairs: list[Repair] = []
     whole = set(copies.whole)
+    compared = {"files", "zip"} & whole
     for copy in COPIES:
         chosen = tuple(d for d in copies.differences if d.copy == copy and _is_chosen(d, only))
-        if not chosen:
+        if not chosen or (copy in ("store", "ledger") and not compared and any(r.source for r in repairs)):
             continue
         source = _source(copy, copies, whole)
         repairs.append(Repair(copy, chosen, source))
@@ -126,17 +134,22 @@ def _source(copy: str, copies: Copies, whole: Collection[str]) -> str:
 
 
 def repair(
-    resources: Resources, day: ProjectDay, repairs: Sequence[Repair], only: Only | None = None
+    resources: Resources,
+    day: ProjectDay,
+    repairs: Sequence[Repair],
+    only: Only | None = None,
+    batch: Batch | None = None,
 ) -> tuple[Batch | None, list[tuple[Repair, LseError]]]:
     """Do `repairs`; gives the batch that `undo` takes back, and each repair that failed, with the reason.
 
     The caller holds the day's lock, and compares again afterwards. A repair without a source changes
-    nothing; without any other there is no batch.
+    nothing, and neither does one whose source could not be repaired; without any other there is no batch.
+    `batch` is an earlier one to go on with.
     """
     possible = [each for each in repairs if each.source]
     if not possible:
         return None, []
-    batch = begin_batch(resources.settings.state_dir, day, resources.now())
+    batch = batch or begin_batch(resources.settings.state_dir, day, resources.now())
     steps: Mapping[str, Callable[[_Work], None]] = {
         "files": _repair_files,
         "zip": _repair_zip,
@@ -148,13 +161,21 @@ def repair(
     }
     if resources.ledger is not None:
         _keep_rows(resources, batch, RowKeys(day, (), ()))  # every step writes into the ledger
-    failed: list[tuple[Repair, LseError]] = []
+    failed: dict[str, tuple[Repair, LseError]] = {}
     for each in possible:
         try:
+            if each.source in failed:
+                raise IncompleteError(f"The {each.copy} of {day} wait for the {each.source}.")
             steps[each.copy](_Work(resources, day, batch, each, only))
         except _REASONS as error:
-            failed.append((each, error))
-    return batch, failed
+            failed[each.copy] = each, error
+    batch.note("left", **_left(resources, batch))
+    return batch, list(failed.values())
+
+
+def _left(resources: Resources, batch: Batch) -> dict[str, Any]:
+    """What the batch's places hold now, by which `undo` sees whether anything came after the repair."""
+    return batch.files_left() | {"rows": resources.ledger.row_digest(batch.day) if resources.ledger else None}
 
 
 _REASONS = (AccessError, DamagedArchive, DifferencesFound, IncompleteError, TemporaryError, UsageError)
@@ -268,6 +289,8 @@ def _brought(work: _Work, path: Path, entry: FileEntry, readers: Sequence[_Reade
 def _repair_zip(work: _Work) -> None:
     """Put the zip aside, and pack the trace files anew, or bring the target's where they were pruned."""
     path = work.resources.zip_path(work.day)
+    if work.repair.source == "files":
+        _require_whole_files(work)
     work.batch.keep_file(path)
     if work.repair.source == "target":
         stored = find_copy(work.resources, work.day)
@@ -278,6 +301,16 @@ def _repair_zip(work: _Work) -> None:
         return
     path.unlink(missing_ok=True)
     pack(work.resources, work.day)
+
+
+def _require_whole_files(work: _Work) -> None:
+    """Raise where the trace files are not what the last fetch left: no good copy is replaced by them."""
+    content = read_records(work.resources, work.day).content_sha256
+    if content not in (None, content_sha256_of(work.resources.folder(work.day))):
+        raise IncompleteError(
+            f"The trace files of {work.day} are not what the last fetch left: nothing is written from them.",
+            hint=f"See what is wrong with them: lse archive verify {options(work.day)}",
+        )
 
 
 def _repair_target(work: _Work) -> None:
@@ -296,6 +329,8 @@ def _repair_target(work: _Work) -> None:
 def _repair_store(work: _Work) -> None:
     """Put the rows aside, remove those that are wrong, and load the day again."""
     store, differences = work.resources.store, work.repair.differences
+    if archived_files(work.resources.folder(work.day)):
+        _require_whole_files(work)
     _keep_rows(work.resources, work.batch, _keys_of(work.day, differences))
     store.remove_rows(_keys_of(work.day, [each for each in differences if each.kind != "missing"]))
     load(work.resources, work.day)
@@ -380,11 +415,20 @@ def compare_and_fix(
     depth: Depth = "default",
     source: bool = False,
 ) -> Fixed:
-    """Compare the copies of `day`; repair them if `agree` says so to the plan; compare again."""
+    """Compare the copies of `day`; repair them if `agree` says so to the plan; compare again.
+
+    What shows only when the worst is repaired, such as rows that no archive could be compared with, is
+    repaired next, in the same batch.
+    """
     result, copies = compare_copies(resources, day, progress, depth=depth, source=source)
-    repairs = tuple(plan_repairs(copies, only))
-    if not any(each.source for each in repairs) or not agree(repairs):
-        return Fixed(result, copies, repairs)
-    batch, failed = repair(resources, day, repairs, only)
-    result, copies = compare_copies(resources, day, progress, depth=depth, source=source)
-    return Fixed(result, copies, repairs, batch, tuple(failed))
+    done, batch = Fixed(result, copies), None
+    failed: list[tuple[Repair, LseError]] = []
+    for _ in range(_ROUNDS):
+        repairs = tuple(plan_repairs(done.copies, only))
+        done = replace(done, repairs=done.repairs or repairs)
+        if failed or not any(each.source for each in repairs) or not agree(repairs):
+            break
+        batch, failed = repair(resources, day, repairs, only, batch)
+        result, copies = compare_copies(resources, day, progress, depth=depth, source=source)
+        done = replace(done, result=result, copies=copies, batch=batch, failed=tuple(failed))
+    return done

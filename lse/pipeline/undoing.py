@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from lse.errors import DifferencesFound
 from lse.models import StepResult
 from lse.pipeline.batches import Batch, copy_file, find_batch
 from lse.pipeline.common import counted
@@ -16,7 +17,8 @@ def undo(resources: Resources, name: str | None = None) -> tuple[Batch, StepResu
     """Take back the repair called `name`, by default the last one, the last of its steps first.
 
     What the repair wrote is replaced. May be repeated after a break. Raises `UsageError` when there is no
-    such repair, `BusyError` when somebody works on its day.
+    such repair, `BusyError` when somebody works on its day, and `DifferencesFound` when something changed
+    since the repair, which would be lost.
     """
     batch = find_batch(resources.settings.state_dir, name)
     ways: Mapping[str, Callable[[Resources, Batch, Mapping[str, Any]], None]] = {
@@ -26,13 +28,32 @@ def undo(resources: Resources, name: str | None = None) -> tuple[Batch, StepResu
     }
     if batch.undone:
         return batch, StepResult("undo", "unchanged", f"{batch.name} was taken back before")
-    steps = batch.steps()
+    steps = [step for step in batch.steps() if step["step"] in ways]
     with resources.lock(batch.day):
+        if batch.note_of("undoing") is None:
+            _require_as_left(resources, batch)
+            batch.note("undoing")
         for step in reversed(steps):
             ways[step["step"]](resources, batch, step)
         batch.note("undone")
     summary = f"{counted(len(steps), 'step')} of {batch.name} taken back"
     return batch, StepResult("undo", "done", summary, {"batch": batch.name, "steps": len(steps)})
+
+
+def _require_as_left(resources: Resources, batch: Batch) -> None:
+    """Raise where other files or rows stand than the repair left; one that was killed does not say which."""
+    left = batch.note_of("left")
+    if left is None:
+        return
+    found = batch.files_left()["files"]
+    changed = [place for place, sha256 in left["files"].items() if found.get(place) != sha256]
+    if left["rows"] is not None and resources.store.row_digest(batch.day) != left["rows"]:
+        changed.append(f"the rows of {batch.day}")
+    if changed:
+        raise DifferencesFound(
+            f"{changed[0]} changed since the repair {batch.name}, so nothing of it is taken back.",
+            hint=f"What was put aside before the repair is in {batch.folder}.",
+        )
 
 
 def _undo_file(resources: Resources, batch: Batch, step: Mapping[str, Any]) -> None:  # noqa: ARG001

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+from lse.archive.fetch_record import dump_fetch_record
 from lse.archive.manifest import content_sha256_of
 from lse.archive.reading import DayReader
 from lse.archive.trace_file import DamagedArchive
@@ -60,20 +61,31 @@ def compare_copies(
 ) -> tuple[StepResult, Copies]:
     """What `verify` says, and the copies that it looked at."""
     copies, records = Copies(), read_records(resources, day)
+    if resources.ledger_failure and resources.settings.database_url:
+        copies.unchecked.append(("store", resources.ledger_failure))
     if depth == "quick":
         glance(resources, day, copies, records)
     else:
         with ExitStack() as opened:
             _Comparison(resources, day, copies, records, opened).compare(progress, deep=depth == "deep")
-    copies.differences += check_notes(resources.folder(day), records.fetch, noted=records.noted)
+    copies.differences += check_notes(resources.folder(day), records.fetch, records.noted)
     if not copies.held and not copies.differences and not copies.pruned and is_empty(resources, day):
         return StepResult("verify", "done", "no traces on this day"), copies
     if source:
         _ask_source(resources, day, copies)
     copies.differences = by_severity(copies.differences)
     if depth != "quick":
-        note(resources, day, verified_at=resources.now(), differences=len(copies.differences))
+        facts = {"verified_at": resources.now(), "differences": len(copies.differences)}
+        note(resources, day, **facts, **_unnoted(records))
     return _verified(day, copies, records), copies
+
+
+def _unnoted(records: Records) -> dict[str, str]:
+    """The record of the last fetch, for a ledger that knows the fetch and does not have its record."""
+    fetch, entry = records.fetch, records.ledger
+    if fetch is None or entry is None or entry.fetch_record or entry.fetched_at != fetch.time:
+        return {}
+    return {"fetch_record": dump_fetch_record(fetch)}
 
 
 class _Comparison:
@@ -261,7 +273,7 @@ class _Comparison:
 
     def _lost(self, found: Found) -> Iterator[Difference]:
         """What is whole in no archive; what the target holds by its hashes is not lost."""
-        if self._target_is_whole or self._copies.unchecked:
+        if self._target_is_whole or any(copy == "target" for copy, _ in self._copies.unchecked):
             return
         for _, item in sorted(found.unsound):
             yield Difference("lost", "archive", item)
@@ -354,7 +366,7 @@ def _hint(day: ProjectDay, differences: Sequence[Difference]) -> str:
 def _doubts(day: ProjectDay, copies: Copies, records: Records) -> Iterator[str]:
     """What keeps copies that agree from being proved complete."""
     for copy, error in copies.unchecked:
-        yield f"{'the ' if copy == 'target' else ''}{copy} could not be checked: {error.message}"
+        yield f"{'' if copy == 'LangSmith' else 'the '}{copy} could not be checked: {error.message}"
     if len(copies.held) < 2:
         yield f"only one copy of {day} exists, so nothing could be compared"
     if records.fetch is not None and not records.fetch.complete:

@@ -145,6 +145,11 @@ class Store:
             unchanged=entry.loaded_runs or 0, quarantined=entry.quarantined or 0, feedback=feedback
         )
 
+    def row_digest(self, day: ProjectDay) -> int:
+        """A number that stands for the ids and hashes of the runs and feedback of `day`."""
+        with self._reading() as connection:
+            return day_digest(connection, day)[0]
+
     def run_hashes(self, day: ProjectDay) -> Iterator[tuple[UUID, UUID, UUID]]:
         """(trace_id, run_id, content_hash) of each run of `day`, in order of the ids; streamed."""
         return self._stream(QUERIES["run_hashes"], day)

@@ -12,6 +12,7 @@ from day_of_copies import DAY, DayOfCopies
 
 from lse.archive.fetch_record import read_fetch_record, write_fetch_record
 from lse.archive.versions import read_log
+from lse.errors import DifferencesFound
 from lse.pipeline import restore
 from lse.pipeline.verifying import Depth
 from lse.resources import Resources
@@ -220,6 +221,66 @@ def test_what_an_earlier_version_did_not_put_aside_is_counted_again(day: DayOfCo
     found = day.exact()[1]
     assert [found[name] for name in ("runs", "daily_feedback")] == [
         damaged[name] for name in ("runs", "daily_feedback")
+    ]
+
+
+def test_no_good_copy_is_replaced_from_files_that_could_not_be_repaired(day: DayOfCopies) -> None:
+    for path in [*day.traces(), day.attachment(), day.folder / "_fetch.json"]:
+        path.unlink()
+    day.object.unlink()
+    _flip_header(day)
+    day.sql(f"update project_days set fetch_record = null; delete from runs where run_id = {_FIRST}")
+    zipped, rows = day.zip.read_bytes(), day.rows()["runs"]
+    day.flip(day.zip, zipped.index(b".json") + 100)
+    zipped = day.zip.read_bytes()
+    fixed = day.fix()
+    assert fixed.result.exit_code == 3
+    assert {each.copy for each, _ in fixed.failed} >= {"files", "zip"}
+    assert day.zip.read_bytes() == zipped
+    assert set(day.rows()["runs"]) >= set(rows)
+
+
+def test_what_shows_only_after_the_worst_is_repaired_next(day: DayOfCopies) -> None:
+    golden = day.content()
+    for path in [*day.traces(), day.attachment()]:
+        path.unlink()
+    _truncate(day.zip)
+    day.sql(f"delete from runs where run_id = {_FIRST}; delete from project_days")
+    assert day.compare().differences  # which is noted in the ledger
+    damaged = day.exact()
+    assert day.fix().result.exit_code == 0
+    assert day.content()[0] == golden[0]
+    assert day.undo().state == "done"
+    assert_equal(day.exact(), damaged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda day: day.traces()[1].write_bytes(b"later"),
+        lambda day: day.traces()[1].unlink(),
+        _row(f"delete from runs where run_id = {_FIRST}"),
+    ],
+)
+def test_what_came_after_a_repair_is_not_lost_by_taking_it_back(
+    day: DayOfCopies, change: Callable[[DayOfCopies], object]
+) -> None:
+    _flip_text(day)
+    day.sql(f"delete from runs where run_id = {_FIRST}")
+    assert day.fix().result.exit_code == 0
+    change(day)
+    before = day.exact()
+    with pytest.raises(DifferencesFound, match="changed since the repair"):
+        day.undo()
+    assert_equal(day.exact(), before)
+
+
+def test_a_ledger_without_the_record_of_a_fetch_learns_it_by_a_comparison(day: DayOfCopies) -> None:
+    golden = day.rows()["project_days"]
+    day.sql("update project_days set fetch_record = null")
+    assert day.verify().exit_code == 0
+    assert [json.loads(row)["fetch_record"] for row in day.rows()["project_days"]] == [
+        json.loads(row)["fetch_record"] for row in golden
     ]
 
 

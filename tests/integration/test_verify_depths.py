@@ -148,6 +148,24 @@ def test_a_trace_without_runs_is_missed_as_well(day: DayOfCopies) -> None:
     assert told == [f"trace {trace_id} without runs is missing in files"]
 
 
+def test_a_database_that_does_not_answer_is_a_copy_that_was_not_looked_at(
+    day: DayOfCopies, lse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSE_DATABASE_URL", "postgresql://lse@127.0.0.1:9/lse")
+    for depth in ((), ("--quick",)):
+        code, out, _ = lse("archive", "verify", *CHOSEN, *depth)
+        assert code == 6
+        assert "the store could not be checked: " in out
+
+
+def test_a_quick_look_at_a_target_that_nothing_tells_of_raises_no_alarm(day: DayOfCopies) -> None:
+    day.sql("delete from project_days")
+    shutil.rmtree(day.folder)
+    assert [str(each) for each in day.compare("quick").differences if each.copy == "target"] == []
+    day.zip.unlink()
+    assert [str(each) for each in day.compare("quick").differences if each.copy == "target"] == []
+
+
 def test_only_what_was_chosen_is_repaired(day: DayOfCopies) -> None:
     day.sql("delete from runs where run_id = (select min(run_id::text)::uuid from runs)")
     day.object.unlink()
