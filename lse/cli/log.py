@@ -21,7 +21,7 @@ def print_log(resources: Resources, days: Sequence[ProjectDay], *, json: bool) -
     elif found:
         print_table(_COLUMNS, [_row(day, entry) for day, entry in found])
     else:
-        print_line("no fetch changed anything")
+        print_line("nothing is noted: no fetch changed anything, or the log is gone")
 
 
 def _row(day: ProjectDay, entry: LogEntry) -> tuple[str, ...]:

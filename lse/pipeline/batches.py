@@ -73,10 +73,10 @@ class Batch:
         """Add a line to the journal, on disk when this returns."""
         append_line(self.folder / _JOURNAL, json.dumps({"step": step, **facts}).encode())
 
-    def files_left(self) -> dict[str, Any]:
+    def files_left(self) -> dict[str, str]:
         """The SHA-256 of what stands now in each place that the batch wrote; empty where there is nothing."""
         places = {step["path"] for step in self.steps() if step["step"] == "file"}
-        return {"files": {place: file_sha256(Path(place)) for place in sorted(places)}}
+        return {place: file_sha256(Path(place)) for place in sorted(places)}
 
     def _next_name(self, name: str) -> str:
         return f"{len(list(self.folder.iterdir()))}_{name}"

@@ -165,17 +165,26 @@ def repair(
     for each in possible:
         try:
             if each.source in failed:
-                raise IncompleteError(f"The {each.copy} of {day} wait for the {each.source}.")
+                raise IncompleteError(
+                    f"Nothing was written into {each.copy} of {day}: {each.source} could not be repaired."
+                )
             steps[each.copy](_Work(resources, day, batch, each, only))
         except _REASONS as error:
             failed[each.copy] = each, error
-    batch.note("left", **_left(resources, batch))
+    batch.note("left", **left_by(resources, batch, with_object="target" not in failed))
     return batch, list(failed.values())
 
 
-def _left(resources: Resources, batch: Batch) -> dict[str, Any]:
-    """What the batch's places hold now, by which `undo` sees whether anything came after the repair."""
-    return batch.files_left() | {"rows": resources.ledger.row_digest(batch.day) if resources.ledger else None}
+def left_by(resources: Resources, batch: Batch, *, with_object: bool) -> dict[str, Any]:
+    """What stands now where the batch wrote, by which `undo` sees whether anything came after the repair.
+
+    SHA-256 of each of the `files`, MD5 of the target's `object`, and a digest of the day's `rows`; None for
+    what was not written or is not asked for.
+    """
+    asked = with_object and any(step["step"] == "object" for step in batch.steps())
+    stored = find_copy(resources, batch.day) if asked else None
+    digest = resources.ledger.row_digest(batch.day) if resources.ledger else None
+    return {"files": batch.files_left(), "object": stored.md5 if stored else None, "rows": digest}
 
 
 _REASONS = (AccessError, DamagedArchive, DifferencesFound, IncompleteError, TemporaryError, UsageError)

@@ -9,6 +9,7 @@ from lse.errors import DifferencesFound
 from lse.models import StepResult
 from lse.pipeline.batches import Batch, copy_file, find_batch
 from lse.pipeline.common import counted
+from lse.pipeline.repairing import left_by
 from lse.resources import Resources
 from lse.store import RowKeys
 
@@ -45,10 +46,10 @@ def _require_as_left(resources: Resources, batch: Batch) -> None:
     left = batch.note_of("left")
     if left is None:
         return
-    found = batch.files_left()["files"]
-    changed = [place for place, sha256 in left["files"].items() if found.get(place) != sha256]
-    if left["rows"] is not None and resources.store.row_digest(batch.day) != left["rows"]:
-        changed.append(f"the rows of {batch.day}")
+    found = left_by(resources, batch, with_object=left["object"] is not None)
+    changed = [place for place, sha256 in left["files"].items() if found["files"].get(place) != sha256]
+    names = {"object": f"the target's archive of {batch.day}", "rows": f"the rows of {batch.day}"}
+    changed += [name for kind, name in names.items() if left[kind] not in (None, found[kind])]
     if changed:
         raise DifferencesFound(
             f"{changed[0]} changed since the repair {batch.name}, so nothing of it is taken back.",

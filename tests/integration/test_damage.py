@@ -259,6 +259,7 @@ def test_what_shows_only_after_the_worst_is_repaired_next(day: DayOfCopies) -> N
     [
         lambda day: day.traces()[1].write_bytes(b"later"),
         lambda day: day.traces()[1].unlink(),
+        lambda day: day.flip(day.object),
         _row(f"delete from runs where run_id = {_FIRST}"),
     ],
 )
@@ -266,6 +267,7 @@ def test_what_came_after_a_repair_is_not_lost_by_taking_it_back(
     day: DayOfCopies, change: Callable[[DayOfCopies], object]
 ) -> None:
     _flip_text(day)
+    day.flip(day.object)
     day.sql(f"delete from runs where run_id = {_FIRST}")
     assert day.fix().result.exit_code == 0
     change(day)
