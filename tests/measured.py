@@ -3,12 +3,15 @@
 SlipCover measures pytest's own processes, and names a folder in the environment for what others measure.
 """
 
+import gc
 import json
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import slipcover
 
@@ -17,6 +20,25 @@ _SOURCES = [str(Path(__file__).parents[1] / "lse")]
 _FORM = {"software": "slipcover", "branch_coverage": True}
 
 _meter: slipcover.Slipcover | None = None
+_frames_of_threads = sys._current_frames
+
+
+def _current_frames() -> dict[int, FrameType]:
+    """As `sys._current_frames`, with nothing collected meanwhile.
+
+    SlipCover asks for them whenever it has seen enough of a line, and a collection in the middle can block a
+    process of many threads for ever before Python 3.11.9 and 3.12.3, which do so themselves (CPython 106883).
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _frames_of_threads()
+    finally:
+        if collecting:
+            gc.enable()
+
+
+sys._current_frames = _current_frames
 
 
 @contextmanager
